@@ -1,0 +1,2 @@
+"""placeholder"""
+PLAIN_CHAT_TEMPLATE = ""

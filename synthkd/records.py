@@ -1,0 +1,219 @@
+"""The values that travel through synthkd, all of them frozen.
+
+    Seed ──prompt──► Request ──teacher──► Completion ──output parts──► Sample ──filter──► Verdict
+                     (one key)            (+ TokenLogprobs)            (+ Contributions)
+
+A request is what is paid for, once: its key depends on what the teacher sees and
+on nothing else. A sample is a reading of a completion for one seed; it can be
+read again, otherwise, for free.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant"]
+Json = Any  # a value that json.dumps can write
+
+LENGTH = "length"  # the finish reason of an answer that was cut at its token limit
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+def canonical_json(value: Json) -> str:
+    """Return `value` as JSON with sorted keys and no spaces: one text per value.
+
+    >>> canonical_json({"b": 1, "a": "é"})
+    '{"a":"é","b":1}'
+
+    Raises:
+        ValueError: It holds NaN or an infinity, which JSON cannot say.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest(value: Json) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`, in hexadecimal."""
+    text = canonical_json(value)
+    # A lone surrogate is legal in JSON and in Python, and not in UTF-8.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One row of a source, from which a prompt is made."""
+
+    source_id: str
+    seed_id: str
+    row: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one teacher is asked once.
+
+    `endpoint` is who answers (a base URL, or the fingerprint of a local model);
+    `parameters` are what the teacher is told besides the messages.
+    """
+
+    messages: tuple[Message, ...]
+    endpoint: str
+    model: str
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    schema: Json = None
+    tools: Json = None
+    sample_index: int = 0
+
+    @property
+    def key(self) -> str:
+        """The request key: equal keys are the same paid answer."""
+        return digest(
+            {
+                "messages": [message._asdict() for message in self.messages],
+                "endpoint": self.endpoint,
+                "model": self.model,
+                "parameters": dict(self.parameters),
+                "schema": self.schema,
+                "tools": self.tools,
+                "sample_index": self.sample_index,
+            }
+        )
+
+
+class Alternative(NamedTuple):
+    """A token that could have stood at a position, by its id, and its log-probability in nats."""
+
+    token_id: int
+    logprob: float
+
+
+class Position(NamedTuple):
+    """What the teacher said of one completion token.
+
+    `top` holds distinct tokens by falling log-probability, the sampled one among
+    them at `rank`; `tail` is the probability mass (0 to 1) of every token not in `top`.
+    """
+
+    top: tuple[Alternative, ...]
+    rank: int
+    tail: float
+
+    @property
+    def sampled(self) -> Alternative:
+        """The token that was sampled here."""
+        return self.top[self.rank]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The teacher's log-probabilities over one completion, at temperature 1.
+
+    `vocabulary` names the space the token ids belong to: a tokenizer's fingerprint,
+    or "" where a server gave strings and the ids are numbers of this value alone.
+    `tokens` gives the bytes of the ids used, where they are not known otherwise.
+    """
+
+    vocabulary: str
+    positions: tuple[Position, ...]
+    tokens: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a teacher answered. `thinking` is the rationale it gave apart from the text, if any."""
+
+    text: str
+    finish_reason: str
+    thinking: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    logprobs: TokenLogprobs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a request: raw, as it came. The unit of durability.
+
+    `response` is the body to the byte. `provider` names who can parse it. `error` is
+    empty when the teacher answered. `batch_size` requests shared `latency_ms`.
+    """
+
+    attempt_id: str
+    request_key: str
+    provider: str
+    run_id: str
+    started_at: str
+    latency_ms: float
+    response: bytes
+    status: int | None = None
+    error: str = ""
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """Something a sample was made from, and the terms it came under.
+
+    `reach` says how much of it is in the sample: its `content`, a `transform` of
+    it, or only a `selection` by it. `terms` is `unknown` where nobody has read them.
+    """
+
+    role: Literal["seed", "prompt", "teacher"]
+    reach: Literal["content", "transform", "selection"]
+    name: str
+    license: str
+    terms: str
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One prompt, its completion as its output parts read it, and where it came from.
+
+    `is_split` is false when the completion did not have the declared output parts;
+    then `answer` is the whole completion. `token_logprobs` are those of the
+    sampled tokens, where the teacher gave them and the reader asked for them.
+    """
+
+    sample_id: str
+    source_id: str
+    seed_id: str
+    messages: tuple[Message, ...]
+    completion: str
+    answer: str
+    rationale: str | None = None
+    reference: str | None = None
+    is_split: bool = True
+    finish_reason: str = "stop"
+    token_logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a filter keeps a sample, and why not if it does not.
+
+    `reason` is a token, not a sentence, so that a corpus can be asked
+    `SELECT reason, count(*) FROM verdicts GROUP BY reason`. `score` is the number
+    the filter looked at, if it looked at one.
+    """
+
+    keep: bool
+    reason: str = ""
+    score: float | None = None
+
+
+KEEP = Verdict(keep=True)
+
+
+def drop(reason: str, score: float | None = None) -> Verdict:
+    """Return the verdict that drops a sample for `reason`."""
+    return Verdict(keep=False, reason=reason, score=score)
