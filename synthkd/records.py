@@ -56,6 +56,11 @@ class Seed:
     seed_id: str
     row: Mapping[str, Json]
 
+    @property
+    def version(self) -> str:
+        """A short digest of the row: an edited row is another version of its seed."""
+        return digest(dict(self.row))[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -72,21 +77,20 @@ class Request:
     schema: Json = None
     tools: Json = None
     sample_index: int = 0
+    key: str = field(init=False, compare=False)
 
-    @property
-    def key(self) -> str:
-        """The request key: equal keys are the same paid answer."""
-        return digest(
-            {
-                "messages": [message._asdict() for message in self.messages],
-                "endpoint": self.endpoint,
-                "model": self.model,
-                "parameters": dict(self.parameters),
-                "schema": self.schema,
-                "tools": self.tools,
-                "sample_index": self.sample_index,
-            }
-        )
+    def __post_init__(self) -> None:
+        """Work out the request key: equal keys are the same paid answer."""
+        asked = {
+            "messages": [message._asdict() for message in self.messages],
+            "endpoint": self.endpoint,
+            "model": self.model,
+            "parameters": dict(self.parameters),
+            "schema": self.schema,
+            "tools": self.tools,
+            "sample_index": self.sample_index,
+        }
+        object.__setattr__(self, "key", digest(asked))
 
 
 class Alternative(NamedTuple):
@@ -144,7 +148,8 @@ class Attempt:
     """One try at a request: raw, as it came. The unit of durability.
 
     `response` is the body to the byte. `provider` names who can parse it. `error` is
-    empty when the teacher answered. `batch_size` requests shared `latency_ms`.
+    empty when the teacher answered. `batch_size` requests shared `latency_ms`. `price`
+    is what it was charged at, in US dollars per million tokens, where that is known.
     """
 
     attempt_id: str
@@ -157,6 +162,7 @@ class Attempt:
     status: int | None = None
     error: str = ""
     batch_size: int = 1
+    price: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Licenses and terms: what a sample was made under."""
