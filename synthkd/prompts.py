@@ -1,2 +1,286 @@
-"""placeholder"""
-PLAIN_CHAT_TEMPLATE = ""
+"""Prompts: one Markdown file each, whose text is its version.
+
+    ---
+    license: CC0-1.0
+    inputs: [message]                # the columns of a seed that the teacher may see
+    reference: intent                # the column with the right answer: never rendered
+    output: {kind: tags, rationale: why, answer: intent}
+    ---
+    # system
+    You sort customer messages.
+    # user
+    {{ message }}
+    # completion
+    <why>{{ why }}</why><intent>{{ intent }}</intent>
+
+A line `# system`, `# user`, `# assistant` or `# completion` begins a section; a file
+without any is one user section. An assistant section makes the user section before
+it an example (few-shot). The completion section says how a gold row reads as a
+completion; the teacher never sees it. Sections are told apart in the file, not in
+what is rendered, so no seed can open one.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import cast, get_args
+
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from synthkd.errors import ConfigError
+from synthkd.outputs import Output, TextOutput
+from synthkd.records import Json, Message, Role
+from synthkd.rights.licenses import License
+
+# How messages read for a model whose tokenizer has no chat template of its own.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}:\n{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_HEADING = re.compile(r"^# (system|user|assistant|completion)[ \t]*$", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)---[ \t]*\n", re.DOTALL)
+
+
+class FrontMatter(BaseModel):
+    """What a prompt file declares of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    license: License
+    inputs: tuple[str, ...]
+    reference: str | None = None
+    output: Output = TextOutput()
+
+
+class Prompt(BaseModel):
+    """A prompt file, read and found right."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    text: str
+    front_matter: FrontMatter
+    sections: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def version(self) -> str:
+        """The SHA-256 of the file's text: another text is another prompt."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def output(self) -> Output:
+        """How a completion splits into rationale and answer."""
+        return self.front_matter.output
+
+    def render(self, row: Mapping[str, Json]) -> tuple[Message, ...]:
+        """Return the messages that the teacher sees for a seed's `row`.
+
+        Raises:
+            ConfigError: The row lacks a declared input, or the template fails on it.
+        """
+        declared = self.front_matter.inputs
+        missing = [name for name in declared if name not in row]
+        if missing:
+            raise ConfigError(
+                f"{self.name}: the row has no {', '.join(missing)}, which the prompt asks for; "
+                f"it has {', '.join(row) or 'nothing'}. Add the column, or drop it from 'inputs'."
+            )
+        seen = {name: row[name] for name in declared}
+        return tuple(
+            Message(cast("Role", role), self._fill(source, seen))
+            for role, source in self.sections
+            if role != "completion"
+        )
+
+    def read_gold(self, row: Mapping[str, Json]) -> str:
+        """Return the completion that a gold `row` stands for.
+
+        That is the completion section filled with the row, or without one the
+        row's reference, or its `completion`.
+
+        Raises:
+            ConfigError: The row lacks what that needs.
+        """
+        for role, source in self.sections:
+            if role == "completion":
+                return self._fill(source, row)
+        column = self.front_matter.reference or "completion"
+        if row.get(column) is None:
+            raise ConfigError(
+                f"{self.name}: a gold row has no {column!r}, so nothing can be learned from it. "
+                "Add the column, or a '# completion' section that says how a gold row reads."
+            )
+        return str(row[column])
+
+    def reference(self, row: Mapping[str, Json]) -> str | None:
+        """Return the right answer of a seed's `row`, if it has one."""
+        column = self.front_matter.reference
+        value = row.get(column) if column else None
+        return None if value is None else str(value)
+
+    def _fill(self, source: str, values: Mapping[str, Json]) -> str:
+        try:
+            return _compile(source).render(values).strip()
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigError(
+                f"{self.name}: cannot be filled with the row {dict(values)!r:.200}: {error}"
+            ) from error
+
+
+class _Verbatim(Prompt):
+    """Asks what a row says as it stands: its `messages`, or its `prompt`."""
+
+    def render(self, row: Mapping[str, Json]) -> tuple[Message, ...]:
+        """Return the row's own messages.
+
+        Raises:
+            ConfigError: It has neither `messages` nor `prompt`, or they are not right.
+        """
+        messages = row.get("messages")
+        if messages is None and isinstance(row.get("prompt"), str):
+            return (Message("user", row["prompt"]),)
+        if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+            raise ConfigError(
+                f"a row has neither a text `prompt` nor `messages` with a role (system, user, "
+                f"assistant) and a text content each: {dict(row)!r:.200}"
+            )
+        return tuple(Message(message["role"], message["content"]) for message in messages)
+
+    def reference(self, row: Mapping[str, Json]) -> str | None:
+        """Return the row's `reference`, or its `completion`."""
+        value = row.get("reference", row.get("completion"))
+        return None if value is None else str(value)
+
+
+VERBATIM = _Verbatim(
+    name="verbatim",
+    text="{{ prompt }}",
+    front_matter=FrontMatter(license="CC0-1.0", inputs=(), reference="reference"),
+    sections=(("user", "{{ prompt }}"),),
+)
+"""The prompt of rows that are prompts already."""
+
+
+def read_prompt(path: Path, name: str = "") -> Prompt:
+    """Return the prompt in the file `path`, every mistake found at once.
+
+    Raises:
+        ConfigError: The file cannot be read, or is no prompt.
+    """
+    name = name or str(path)
+    try:
+        text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} cannot be read as a prompt: {error}") from error
+    return parse_prompt(text, name)
+
+
+def parse_prompt(text: str, name: str) -> Prompt:
+    """Return the prompt that `text` is; as `read_prompt`."""
+    if text == VERBATIM.text:
+        return VERBATIM
+    matched = _FRONT_MATTER.match(text)
+    if not matched:
+        raise ConfigError(
+            f"{name} does not begin with front matter; it needs at least\n"
+            "  ---\n  license: CC0-1.0\n  inputs: [question]\n  ---"
+        )
+    front_matter = _read_front_matter(name, matched[1])
+    body, first_line = text[matched.end() :], text[: matched.end()].count("\n") + 1
+    sections, mistakes = _split_sections(body, first_line)
+    mistakes += _judge_variables(sections, front_matter)
+    if mistakes:
+        raise ConfigError(f"{name} is no prompt:", mistakes)
+    plain = tuple((role, source) for role, source, _ in sections)
+    return Prompt(name=name, text=text, front_matter=front_matter, sections=plain)
+
+
+@cache
+def _compile(source: str) -> Template:
+    return _ENVIRONMENT.from_string(source)
+
+
+def _is_message(message: Json) -> bool:
+    return (
+        isinstance(message, dict)
+        and message.get("role") in get_args(Role)
+        and isinstance(message.get("content"), str)
+    )
+
+
+def _read_front_matter(name: str, text: str) -> FrontMatter:
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+        return FrontMatter.model_validate(values)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 2 if error.problem_mark else 2
+        raise ConfigError(
+            f"{name}:{line}: the front matter is not YAML: {error.problem}"
+        ) from error
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(map(str, detail['loc'])) or 'front matter'}: {detail['msg']}"
+            for detail in error.errors()
+        ]
+        raise ConfigError(f"{name}: the front matter is wrong:", mistakes) from error
+
+
+def _split_sections(body: str, first_line: int) -> tuple[list[tuple[str, str, int]], list[str]]:
+    """Return (role, template, line) of each section, and what is wrong with their order."""
+    headings = list(_HEADING.finditer(body))
+    if not headings:
+        return [("user", body, first_line)], [] if body.strip() else ["it asks nothing"]
+    mistakes = []
+    if body[: headings[0].start()].strip():
+        mistakes.append(f"line {first_line}: there is text before the first section")
+    ends = [heading.start() for heading in headings[1:]] + [len(body)]
+    sections = [
+        (
+            heading[1],
+            body[heading.end() : end].strip("\n"),
+            first_line + body.count("\n", 0, heading.end()) + 1,
+        )
+        for heading, end in zip(headings, ends, strict=True)
+    ]
+    roles = " ".join(role for role, _, _ in sections)
+    if not re.fullmatch(r"(system )?(user assistant )*user( completion)?", roles):
+        mistakes.append(
+            f"its sections are {roles}; they must be: system (if any), user and assistant in turn "
+            "(if there are examples), user, completion (if any)"
+        )
+    return sections, mistakes
+
+
+def _judge_variables(sections: list[tuple[str, str, int]], front_matter: FrontMatter) -> list[str]:
+    """Return what is wrong with the templates and with what they show the teacher."""
+    mistakes = []
+    inputs, reference = set(front_matter.inputs), front_matter.reference
+    if reference in inputs:
+        mistakes.append(
+            f"{reference!r} is both an input and the reference; the teacher may not see the right "
+            "answer, so drop it from 'inputs'"
+        )
+    for role, source, line in sections:
+        try:
+            names = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        except TemplateSyntaxError as error:
+            mistakes.append(f"line {line + error.lineno - 1}: {error.message}")
+            continue
+        if role == "completion":
+            continue
+        for name in sorted(names - inputs):
+            cure = (
+                "it is the reference, which the teacher may not see"
+                if name == reference
+                else "add it to 'inputs'"
+            )
+            mistakes.append(f"line {line}: {{{{ {name} }}}} is not among the inputs; {cure}")
+    return mistakes
