@@ -1,0 +1,1 @@
+"""The corpus: one file that holds every paid answer, and can answer for itself."""

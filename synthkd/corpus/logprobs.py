@@ -15,10 +15,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from synthkd.errors import CorpusError
 from synthkd.records import Alternative, Position
+
+Floats = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.uint16]
 
 CODEC = "v1"
 FLOOR = 1e-4  # a candidate less probable than this keeps its mass in the tail
@@ -83,7 +87,7 @@ def _decode(raw: bytes) -> tuple[Position, ...]:
     planes = np.frombuffer(raw, "<u1", 3 * total, 4 + 4 * n).reshape(3, total).astype(np.int64)
     steps = np.frombuffer(raw, "<u2", total, 4 + 4 * n + 3 * total)
     ids = (planes[0] | planes[1] << 8 | planes[2] << 16).tolist()
-    logprobs = (steps * (_LOWEST / _STEPS)).tolist()
+    logprobs = (steps * (_LOWEST / _STEPS) + 0.0).tolist()  # no -0.0
     masses = np.where(tails == _NO_MASS, 0.0, np.exp(tails * (_LOWEST / _STEPS))).tolist()
     positions, start = [], 0
     for count, rank, tail in zip(counts.tolist(), ranks.tolist(), masses, strict=True):
@@ -113,14 +117,14 @@ def _fold(position: Position) -> Position:
     )
 
 
-def _quantize(logprobs: np.ndarray) -> np.ndarray:
+def _quantize(logprobs: Floats) -> Steps:
     """Return log-probabilities (nats) as 16-bit steps; over 0 is 0, under the lowest the lowest."""
     if np.isnan(logprobs).any():
         raise ValueError("a log-probability is NaN")
     return np.rint(np.clip(logprobs, _LOWEST, 0.0) * (_STEPS / _LOWEST)).astype("<u2")
 
 
-def _quantize_tails(masses: np.ndarray) -> np.ndarray:
+def _quantize_tails(masses: Floats) -> Steps:
     """Return tail masses as the steps of their logarithms."""
     smallest = math.exp(_LOWEST)
     steps = _quantize(np.log(np.clip(masses, smallest, 1.0)))

@@ -1,0 +1,292 @@
+"""The corpus: one DuckDB file, held by one process at a time, and its journal.
+
+CORPUS.duckdb            what synthkd knows, and anyone can read with SQL
+CORPUS.duckdb.journal    answers that are not in it yet; gone when there are none
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import duckdb
+import pyarrow as pa
+import zstandard
+
+from synthkd.corpus.journal import Journal
+from synthkd.corpus.logprobs import decode
+from synthkd.corpus.migrations import MIGRATIONS
+from synthkd.errors import CorpusError
+from synthkd.records import Attempt
+
+T = TypeVar("T")
+
+_POSITIONS = (
+    'STRUCT("position" INTEGER, token_id INTEGER, logprob DOUBLE, '
+    "top STRUCT(token_id INTEGER, logprob DOUBLE)[])[]"
+)
+_PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
+
+
+class Corpus:
+    """An open corpus. `db` is its DuckDB connection; `journal` is None when only reading."""
+
+    def __init__(self, path: Path, db: duckdb.DuckDBPyConnection, journal: Journal | None) -> None:
+        """Use `open_corpus` instead."""
+        self.path = path
+        self.db = db
+        self._journal = journal
+
+    @property
+    def journal(self) -> Journal:
+        """Where attempts are written before anything reads them."""
+        if self._journal is None:
+            raise CorpusError(f"{self.path} was opened for reading; nothing can be written to it.")
+        return self._journal
+
+    def first(self, query: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query, or None.
+
+        DuckDB's own `fetchone` leaves the query open, and the connection unusable.
+        """
+        rows = self.db.execute(query, list(parameters)).fetchall()
+        return rows[0] if rows else None
+
+    def insert(
+        self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False
+    ) -> None:
+        """Add `rows` to `table` at once; a row whose key is there stays, or is replaced."""
+        listed = list(rows)
+        if not listed:
+            return
+        names = list(listed[0])
+        batch = pa.table({name: [row[name] for row in listed] for name in names})
+        self.db.register("incoming", batch)
+        verb = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
+        try:
+            self.db.execute(f"{verb} INTO {table} BY NAME SELECT * FROM incoming")
+        finally:
+            self.db.unregister("incoming")
+
+    def take_in(self, attempts: Iterable[Attempt]) -> None:
+        """Add `attempts`, their bodies compressed; one that is there already stays."""
+        compress = zstandard.ZstdCompressor(level=3).compress
+        self.insert(
+            "store.attempts",
+            (
+                {
+                    "attempt_id": attempt.attempt_id,
+                    "request_key": attempt.request_key,
+                    "provider": attempt.provider,
+                    "run_id": attempt.run_id,
+                    "started_at": attempt.started_at,
+                    "latency_ms": attempt.latency_ms,
+                    "batch_size": attempt.batch_size,
+                    "status": attempt.status,
+                    "error": attempt.error,
+                    "price": dict(attempt.price) if attempt.price else None,
+                    "response": compress(attempt.response),
+                }
+                for attempt in attempts
+            ),
+        )
+
+    def replay(self) -> int:
+        """Take in what an interrupted process left in the journal; return how many attempts."""
+        if self.journal.is_empty:
+            return 0
+        count = 0
+        for page in pages(self.journal.read(), _PAGE):
+            self.take_in(page)
+            count += len(page)
+        self.settle()
+        return count
+
+    def settle(self) -> None:
+        """Put what was added on the disk, then empty the journal: in this order nothing is lost."""
+        self.db.execute("CHECKPOINT")
+        self.journal.clear()
+
+    def close(self) -> None:
+        """Close the file, so that another process can open it."""
+        self.db.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_corpus(path: Path | str, *, create: bool = True) -> Corpus:
+    """Open the corpus at `path` to read and write, making it or bringing it up to date.
+
+    Answers that an interrupted process left in the journal are taken in.
+
+    Raises:
+        CorpusError: It is held by another process, from a newer synthkd, no corpus,
+            or it is not there and `create` is false.
+    """
+    path = Path(path)
+    if create:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CorpusError(
+                f"{path} cannot be made: {error.strerror}. Name a folder that can be written."
+            ) from error
+    else:
+        _require(path)
+    db = _connect(path, read_only=False)
+    try:
+        _migrate(path, db)
+        corpus = Corpus(path, db, Journal(_journal_path(path)))
+        corpus.replay()
+    except BaseException:
+        db.close()
+        raise
+    return corpus
+
+
+def read_corpus(path: Path | str) -> Corpus:
+    """Open the corpus at `path` to read only; several processes may do so at once.
+
+    Raises:
+        CorpusError: It is not there, held by a process that writes, from a newer
+            synthkd, or no corpus.
+    """
+    path = Path(path)
+    _require(path)
+    journal = _journal_path(path)
+    if journal.exists() and journal.stat().st_size:
+        open_corpus(path).close()
+    db = _connect(path, read_only=True)
+    try:
+        if _read_version(path, db) < len(MIGRATIONS):
+            db.close()
+            open_corpus(path).close()
+            db = _connect(path, read_only=True)
+    except BaseException:
+        db.close()
+        raise
+    return Corpus(path, db, None)
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(path.name + ".journal")
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise CorpusError(
+            f"there is no corpus at {path}. `synthkd run` and `synthkd generate` make one; "
+            "check the path."
+        )
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        db = duckdb.connect(str(path), read_only=read_only)
+    except duckdb.Error as error:
+        raise CorpusError(_explain(path, str(error))) from error
+    db.execute("SET TimeZone = 'UTC'")
+    db.create_function(
+        "unpack_logprobs", _unpack_logprobs, [duckdb.sqltype("BLOB")], duckdb.sqltype(_POSITIONS)
+    )
+    db.create_function(
+        "decode_token", _decode_token, [duckdb.sqltype("BLOB")], duckdb.sqltype("VARCHAR")
+    )
+    return db
+
+
+def _explain(path: Path, message: str) -> str:
+    """Return in our words why DuckDB did not open `path`."""
+    held = re.search(r"held in (.+?)\s*\(PID (\d+)\)", message)
+    if held:
+        return (
+            f"{path} is in use by process {held[2]} ({held[1]}); nothing was changed. "
+            "A corpus is written by one process at a time: wait for it to end, or stop it."
+        )
+    if "not a valid DuckDB database file" in message:
+        return (
+            f"{path} is no corpus: it is not a DuckDB file. Nothing was changed; "
+            "name another path, or move that file away."
+        )
+    return f"{path} cannot be opened: {message} Nothing was changed."
+
+
+def _read_version(path: Path, db: duckdb.DuckDBPyConnection) -> int:
+    """Return how many migrations the file has seen; 0 for a new one."""
+    tables = {
+        (schema, name)
+        for schema, name in db.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal"
+        ).fetchall()
+    }
+    if ("store", "migrations") not in tables:
+        if tables:
+            raise CorpusError(
+                f"{path} is a DuckDB file, but no corpus: it holds other tables. "
+                "Nothing was changed; name another path."
+            )
+        return 0
+    ((version,),) = db.execute("SELECT max(version) FROM store.migrations").fetchall()
+    if version > len(MIGRATIONS):
+        raise CorpusError(
+            f"{path} was written by a newer synthkd (schema {version}; this one knows "
+            f"{len(MIGRATIONS)}). Nothing was changed; upgrade synthkd to open it."
+        )
+    return int(version)
+
+
+def _migrate(path: Path, db: duckdb.DuckDBPyConnection) -> None:
+    version = _read_version(path, db)
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        db.execute("BEGIN")
+        if number == 1:
+            db.execute(
+                "CREATE SCHEMA store;"
+                "CREATE TABLE store.migrations (version INTEGER PRIMARY KEY, "
+                "applied_at TIMESTAMP NOT NULL DEFAULT now())"
+            )
+        step(db)
+        db.execute("INSERT INTO store.migrations (version) VALUES (?)", [number])
+        db.execute("COMMIT")
+
+
+def _unpack_logprobs(blob: bytes) -> list[dict[str, object]]:
+    return [
+        {
+            "position": index,
+            "token_id": position.sampled.token_id,
+            "logprob": position.sampled.logprob,
+            "top": [alternative._asdict() for alternative in position.top],
+        }
+        for index, position in enumerate(decode(blob))
+    ]
+
+
+def _decode_token(token: bytes) -> str:
+    return token.decode("utf-8", "replace")
+
+
+def pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield `rows` in lists of `size`, the last one shorter."""
+    remaining = iter(rows)
+    while page := list(islice(remaining, size)):
+        yield page
+
+
+def to_json(value: object) -> str:
+    """Return `value` as the text of a JSON column."""
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthkd.corpus import ledger
+from synthkd.corpus.samples import read_samples, replace_verdicts, select
+from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.records import KEEP, Completion, Message, Request, drop
+from tests.corpus.builders import add_answer, make_attempt, make_logprobs, make_request
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    with open_corpus(tmp_path / "corpus.duckdb") as opened:
+        yield opened
+
+
+def test_the_request_key_is_what_the_teacher_sees_and_nothing_else() -> None:
+    plain = make_request("a")
+
+    assert plain.key == make_request("a").key
+    different = [
+        make_request("b"),
+        make_request("a", parameters={"temperature": 1}),
+        make_request("a", sample_index=1),
+        make_request("a", schema={}),
+        make_request("a", tools=[]),
+        Request((Message("system", "be kind"), Message("user", "a")), "local:test", "test"),
+        Request((Message("user", "a"),), "other", "test"),
+        Request((Message("user", "a"),), "local:test", "other"),
+    ]
+    assert len({request.key for request in [plain, *different]}) == len(different) + 1
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans(), max_size=5))
+def test_the_request_key_does_not_depend_on_the_order_of_parameters(parameters: dict) -> None:
+    backwards = dict(reversed(parameters.items()))
+
+    assert make_request(parameters=parameters).key == make_request(parameters=backwards).key
+
+
+def test_the_first_answer_to_a_request_stays(corpus: Corpus) -> None:
+    request = make_request()
+    ledger.add_requests(corpus, [request], "localhost")
+    for text in ("first", "second"):
+        completion = Completion(text, "stop")
+        ledger.record(corpus, [(make_attempt(request, completion), completion)])
+
+    assert ledger.read_texts(corpus, [request.key]) == {request.key: ("first", None)}
+    assert corpus.first("SELECT count(*) FROM attempts") == (2,)
+
+
+def test_tokens_given_as_text_are_numbered_once_for_the_whole_corpus(corpus: Corpus) -> None:
+    first = add_answer(corpus, "a", "yes", logprobs=make_logprobs())
+    add_answer(corpus, "b", "yes", logprobs=make_logprobs())
+
+    assert len(ledger.read_vocabulary(corpus, ledger.STRINGS)) == 3
+    select(corpus, [first])
+    ((_, read),) = read_samples(corpus, with_logprobs=True)
+    sampled = [read.tokens[position.sampled.token_id] for position in read.positions]
+    assert sampled == [b"yes", "é".encode()[:1]]
+
+
+@pytest.mark.parametrize(
+    ("price", "tokens", "cost"),
+    [
+        pytest.param({"prompt": 1.0, "completion": 2.0}, (10, 5), 2e-5, id="known"),
+        pytest.param(None, (10, 5), None, id="unknown-price-is-not-0"),
+        pytest.param({"prompt": 1.0, "completion": 2.0}, (None, 5), None, id="unknown-usage"),
+    ],
+)
+def test_a_cost_is_known_or_it_is_not(price: dict | None, tokens: tuple, cost: float) -> None:
+    completion = Completion("", "stop", prompt_tokens=tokens[0], completion_tokens=tokens[1])
+
+    assert ledger.cost(price, completion) == cost
+
+
+def test_a_dropped_sample_stays_with_its_reason_and_is_not_kept(corpus: Corpus) -> None:
+    kept, dropped = add_answer(corpus, "a", "fine"), add_answer(corpus, "b", "no")
+    select(corpus, None)
+    replace_verdicts(corpus, [(kept, "length", 0, KEEP), (dropped, "length", 0, drop("too_short"))])
+
+    assert [sample.sample_id for sample, _ in read_samples(corpus, only_kept=True)] == [kept]
+    reasons = corpus.db.execute("SELECT reason FROM verdicts WHERE NOT keep").fetchall()
+    assert reasons == [("too_short",)]
+    assert corpus.first("SELECT count(*) FROM samples") == (2,)
+
+
+def test_new_verdicts_replace_those_of_the_selection_only(corpus: Corpus) -> None:
+    mine, other = add_answer(corpus, "a", "fine"), add_answer(corpus, "b", "no")
+    select(corpus, None)
+    replace_verdicts(corpus, [(mine, "length", 0, drop("x")), (other, "length", 0, drop("x"))])
+    select(corpus, [mine])
+    replace_verdicts(corpus, [(mine, "refusal", 0, KEEP)])
+
+    rows = corpus.db.execute("SELECT sample_id, filter FROM verdicts ORDER BY filter").fetchall()
+    assert rows == [(other, "length"), (mine, "refusal")]
+
+
+def test_samples_come_back_by_seed_then_by_sample_index(corpus: Corpus) -> None:
+    for text, index in [("b", 1), ("a", 1), ("b", 0), ("a", 0)]:
+        add_answer(corpus, text, f"{text}{index}", sample_index=index)
+    select(corpus, None)
+
+    assert [s.completion for s, _ in read_samples(corpus)] == ["a0", "a1", "b0", "b1"]
+
+
+def test_terms_nobody_knows_allow_nothing(corpus: Corpus) -> None:
+    add_answer(corpus, "a", "fine")
+
+    assert corpus.db.execute("SELECT verdict, reasons FROM rights").fetchall() == [
+        ("deny", ["unknown_terms:openai/test"])
+    ]
