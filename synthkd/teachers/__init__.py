@@ -1,0 +1,28 @@
+"""Whoever answers prompts: hosted, behind any compatible server, in this process, or scripted."""
+
+from synthkd.records import Completion
+from synthkd.teachers.base import MalformedAnswerError, Teacher, TeacherOptions
+
+__all__ = ["MalformedAnswerError", "Teacher", "TeacherOptions", "parse"]
+
+
+def parse(provider: str, body: bytes) -> Completion:
+    """Return the completion in `body`, the raw answer of a teacher of `provider`.
+
+    Answers of teachers without a protocol of their own (local, scripted, imported) are
+    in synthkd's own form. No SDK is loaded for reading.
+
+    Raises:
+        MalformedAnswerError: The bytes are no answer of that provider.
+    """
+    if provider == "openai":
+        from synthkd.teachers import openai
+
+        return openai.parse(body)
+    if provider == "anthropic":
+        from synthkd.teachers import anthropic
+
+        return anthropic.parse(body)
+    from synthkd.teachers import plain
+
+    return plain.parse(body)

@@ -7,12 +7,11 @@ it. A teacher never retries, never counts and never stores: the engine does.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.records import Message, Request
-
 
 PROVIDERS = ("openai", "anthropic", "local", "scripted")
 
@@ -59,17 +58,38 @@ class Teacher(Protocol):
     `ask`: 1 for a server, more for a model in this process.
     """
 
-    provider: str
-    model: str
-    endpoint: str
-    host: str
-    batch_size: int
+    @property
+    def provider(self) -> str:
+        """The protocol of its answers."""
+
+    @property
+    def model(self) -> str:
+        """Its name, as the provider knows it."""
+
+    @property
+    def endpoint(self) -> str:
+        """Who answers: a base URL, or the fingerprint of a local model."""
+
+    @property
+    def host(self) -> str:
+        """Who serves it."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many requests one `ask` takes."""
 
     async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
         """Return one raw answer per request, in their order.
 
         Raises:
             AttemptError: There is none.
+        """
+
+    def vocabulary(self) -> tuple[str, Mapping[int, bytes]] | None:
+        """Return the fingerprint of its tokenizer and the bytes of each id, where it knows them.
+
+        Raises:
+            AttemptError: The tokenizer cannot be loaded.
         """
 
     async def close(self) -> None:
@@ -133,6 +153,31 @@ class TeacherOptions(BaseModel):
             known = ", ".join(f"{provider}/..." for provider in PROVIDERS)
             raise ValueError(f"{model!r} names no teacher; write one of {known}")
         return model
+
+    @model_validator(mode="after")
+    def _price_the_budget(self) -> Self:
+        if self.budget_usd is None:
+            return self
+        missing = [
+            name
+            for name, value in [
+                ("price_usd_per_million", self.price_usd_per_million),
+                ("parameters.max_tokens", self.max_tokens),
+            ]
+            if value is None
+        ]
+        if missing:
+            raise ValueError(
+                f"budget_usd cannot be held without {' and '.join(missing)}: "
+                "the cost of a call would be unknown before it is made"
+            )
+        return self
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest completion that `parameters` allow, in tokens, if they say."""
+        longest = self.parameters.get("max_completion_tokens", self.parameters.get("max_tokens"))
+        return longest if isinstance(longest, int) else None
 
     @property
     def provider(self) -> str:

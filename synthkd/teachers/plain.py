@@ -11,7 +11,7 @@ import json
 
 from synthkd.corpus.logprobs import CODEC, decode, encode
 from synthkd.errors import CorpusError
-from synthkd.records import Completion, TokenLogprobs, canonical_json
+from synthkd.records import Completion, Json, TokenLogprobs, canonical_json
 from synthkd.teachers.base import MalformedAnswerError
 
 
@@ -20,7 +20,7 @@ def dump(completion: Completion) -> bytes:
 
     Only log-probabilities over a vocabulary known by its fingerprint can be dumped.
     """
-    answer = {
+    answer: dict[str, Json] = {
         "text": completion.text,
         "finish_reason": completion.finish_reason,
         "thinking": completion.thinking,

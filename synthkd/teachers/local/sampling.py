@@ -1,0 +1,72 @@
+"""What a local teacher can be told besides the messages."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+
+class Sampling(BaseModel):
+    """How tokens are chosen, and when to stop.
+
+    Nothing but these decides: what `generation_config.json` says of temperature or
+    top-p is not read. `temperature` 0 takes the most probable token; `seed` matters
+    above 0 only, and with it each request draws its own random numbers. An answer
+    ends before the first of the `stop` strings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    max_tokens: int = Field(default=256, ge=1)
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    logprobs: int = Field(default=0, ge=0, le=255)
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_several(cls, stop: object) -> object:
+        return (stop,) if isinstance(stop, str) else stop
+
+    @field_validator("stop")
+    @classmethod
+    def _stop_somewhere(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("an empty string would stop every answer before its first token")
+        return stop
+
+    @model_validator(mode="after")
+    def _sample_if_told_how(self) -> Self:
+        if not self.temperature and (self.top_p < 1 or self.top_k is not None):
+            raise ValueError(
+                "top_p and top_k choose among sampled tokens, and at temperature 0 nothing is "
+                "sampled; set a temperature, or drop them"
+            )
+        return self
+
+
+def find_mistakes(parameters: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with `parameters`, one line each."""
+    try:
+        Sampling.model_validate(dict(parameters))
+    except ValidationError as error:
+        return [_tell(mistake) for mistake in error.errors()]
+    return []
+
+
+def _tell(mistake: Mapping[str, Any]) -> str:
+    name = ".".join(["parameters", *map(str, mistake["loc"])])
+    if mistake["type"] == "extra_forbidden":
+        known = ", ".join(Sampling.model_fields)
+        return f"{name} is nothing a local teacher knows; it knows {known}"
+    message = mistake["msg"].removeprefix("Value error, ")
+    return f"{name} is {mistake['input']!r}: {message}" if mistake["loc"] else f"{name}: {message}"

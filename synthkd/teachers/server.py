@@ -1,0 +1,239 @@
+"""A server asked over HTTP: its address, its key, and what its failures mean.
+
+The vendors' SDKs agree on no error class, so what is read here is what HTTP says: a
+status, headers, a body. The SDKs are told not to retry; each failure becomes one
+`AttemptError` that says whether another try, now or ever, can do better.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from synthkd.teachers.base import AttemptError
+
+_RETRYABLE = {408, 409, 429}  # and every 5xx
+_FATAL = {
+    401: "set {variable} to a key that it takes",
+    402: "the account cannot pay; see to its credit",
+    403: "the key may not do this; ask for the model to be allowed, or use another key",
+    404: "see that it has the model, and that base_url is where its API begins, like {home}",
+}
+_UNPAID = "the account cannot pay; see to its credit or its spend limit"
+
+# Answers that look like a rate limit or a bad request, and that waiting does not cure.
+_UNPAID_CODES = {
+    "billing_error",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "contract_spend_limit_reached",
+    "enforced_spend_limit_reached",
+    "insufficient_quota",
+}
+# Anthropic gives an empty account status 400 and no code of its own.
+_UNPAID_MESSAGE = "credit balance is too low"
+
+_SHOWN = 300  # characters of what a server says that are worth showing
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where requests go, and the key that no message and no stored body may tell.
+
+    `home` is the address of the provider itself; any other speaks its protocol, and may
+    ask for no key. `variable` is the environment variable that the key was read from.
+    """
+
+    url: str
+    home: str
+    variable: str
+    key: str = field(repr=False)
+
+    @classmethod
+    def read(cls, base_url: str | None, *, home: str, variable: str) -> "Server":
+        """Return the server at `base_url`, by default `home`, with the key the environment has."""
+        url = _normalize(base_url) if base_url else home
+        return cls(url, home, variable, os.environ.get(variable, "").strip())
+
+    @property
+    def host(self) -> str:
+        """The name of the machine, without port."""
+        parts = _split(self.url)
+        return (parts and parts.hostname) or ""
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the provider itself answers there, from any of its regions."""
+        home = urlsplit(self.home).hostname or ""
+        return self.host == home or self.host.endswith(f".{home}")
+
+    def find_mistakes(self) -> list[str]:
+        """Return what is wrong with the address and the key, one line each."""
+        mistakes = []
+        if problem := _find_problem(self.url):
+            mistakes.append(f"base_url {problem}")
+        if self.is_home and not self.key:
+            mistakes.append(
+                f"the environment variable {self.variable} is not set, so {self.host} refuses "
+                f"every request; export {self.variable}=..., or give the base_url of a server "
+                "that asks for no key"
+            )
+        if not all("!" <= character <= "~" for character in self.key):
+            mistakes.append(
+                f"the environment variable {self.variable} holds a character that no key has "
+                "(a space, a line break, an accent?); set it anew"
+            )
+        return mistakes
+
+    def check(self, body: bytes, holds: str) -> bytes:
+        """Return `body` if it looks like an answer: a whole JSON object that names `holds`.
+
+        It is not parsed here, so that asking stays cheap; what is wrong inside is for `parse`.
+
+        Raises:
+            AttemptError: It is cut, no JSON, or an error that was sent as a success.
+        """
+        whole = body.strip()
+        if whole.startswith(b"{") and whole.endswith(b"}") and f'"{holds}"'.encode() in whole:
+            return body
+        body = self._hide(body)
+        raise AttemptError(
+            f"{self.url} answered with something that is no answer, or only a part of one: "
+            f"{_shorten(body.decode(errors='replace'))!r}",
+            status=HTTPStatus.OK,
+            body=body,
+            is_retryable=True,
+        )
+
+    def refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Return what an answer with an error status means."""
+        body = self._hide(body)
+        codes, said = _read_error(body)
+        is_unpaid = bool(_UNPAID_CODES & set(codes)) or _UNPAID_MESSAGE in said
+        cure = _UNPAID if is_unpaid else _FATAL.get(status, "")
+        may_pass = status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        # Both vendors' own clients obey this header.
+        may_pass = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), may_pass)
+        message = f"{self.url} answered {' '.join([str(status), *codes])}: {said or 'nothing more'}"
+        return AttemptError(
+            message + (f"; {cure.format(variable=self.variable, home=self.home)}" if cure else ""),
+            status=status,
+            body=body,
+            is_retryable=may_pass and not cure,
+            is_fatal=bool(cure),
+            retry_after=read_retry_after(headers),
+        )
+
+    def lose(self, error: Exception) -> AttemptError:
+        """Return what a connection means that could not be made, was cut, or kept us waiting."""
+        cause = error.__cause__ or error
+        reason = f"{type(cause).__name__} {cause}".strip()
+        return AttemptError(f"{self.url} gave no whole answer: {reason}", is_retryable=True)
+
+    def _hide(self, text: bytes) -> bytes:
+        """Return `text` without the key: some servers repeat it when they refuse it."""
+        return text.replace(self.key.encode(), b"***") if self.key else text
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a server asks us to wait, if it does.
+
+    Read from `retry-after-ms`, `retry-after` (seconds, or an HTTP date) and, of a
+    LiteLLM proxy, `llm_provider-retry-after`; the first that makes sense counts.
+    """
+    readings = [
+        _read_number(headers.get("retry-after-ms", ""), scale=1000),
+        _read_number(headers.get("retry-after", "")),
+        _read_date(headers.get("retry-after", "")),
+        _read_number(headers.get("llm_provider-retry-after", "")),
+    ]
+    return next((seconds for seconds in readings if seconds is not None), None)
+
+
+def _read_number(text: str, scale: float = 1) -> float | None:
+    try:
+        seconds = float(text) / scale
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _read_date(text: str) -> float | None:
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _read_error(body: bytes) -> tuple[Sequence[str], str]:
+    """Return the codes and the words of an error body, whoever wrote it.
+
+    OpenAI and its followers: `{"error": {"message", "type", "code"}}`; Anthropic: the same
+    with `details.error_code`; Ollama: `{"error": "words"}`; FastAPI: `{"detail": ...}`.
+    """
+    answer = _read_json(body)
+    error = answer.get("error") or answer
+    if not isinstance(error, dict):
+        return [], _shorten(str(error))
+    details = error.get("details")
+    named = [
+        error.get("type"),
+        error.get("code"),
+        details.get("error_code") if isinstance(details, dict) else None,
+    ]
+    codes = list(dict.fromkeys(name for name in named if isinstance(name, str)))
+    said = error.get("message") or error.get("detail") or body.decode(errors="replace")
+    return codes, _shorten(str(said))
+
+
+def _read_json(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _shorten(text: str) -> str:
+    # Half a surrogate pair is legal in JSON, and cannot be written to a file.
+    text = " ".join(text.encode(errors="replace").decode().split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read only here, and may be no number
+    except ValueError:
+        return None
+    return parts
+
+
+def _normalize(url: str) -> str:
+    """Return `url` as one text per place: lower-case scheme and host, no slash at the end."""
+    parts = _split(url.strip())
+    if parts is None:
+        return url
+    return urlunsplit(
+        (parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), parts.query, parts.fragment)
+    )
+
+
+def _find_problem(url: str) -> str:
+    """Return what keeps `url` from being an address, never repeating a secret in it."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return "is no address of a server; write it like http://127.0.0.1:8000/v1"
+    if parts.username is not None:
+        return (
+            "holds a user name or a password, which would be stored with every sample; "
+            "put the key into the environment instead"
+        )
+    if parts.query or parts.fragment:
+        return "has a part after ? or #, to which no path can be added; leave it out"
+    return ""

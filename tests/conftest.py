@@ -1,0 +1,19 @@
+"""What many tests start from."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.teachers.loopback import Loopback
+
+# A shared machine is slow at times; that says nothing about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """A server on 127.0.0.1 that speaks both protocols, and fails when told to."""
+    with Loopback() as server:
+        yield server
