@@ -1,0 +1,31 @@
+"""Supervised fine-tuning: the student learns the teacher's completions, token by token."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from synthkd.training.checkpoints import check_target
+from synthkd.training.fit import fit, prepare
+from synthkd.training.quiet import quietly
+from synthkd.training.student import SftStudent
+from synthkd.training.values import Progress, TrainingResult, TrainingRow
+
+
+def train(
+    student: SftStudent,
+    rows: Iterable[TrainingRow],
+    folder: Path,
+    checkpoint_folder: Path,
+    progress: Progress | None,
+) -> TrainingResult:
+    """Train `student` on `rows` and write it to `folder`; see `SftStudent.train`."""
+    check_target(folder)
+    with quietly():
+        base, encoded = prepare(student, rows, has_teacher=False)
+        return fit(
+            student,
+            base,
+            encoded,
+            folder=folder,
+            checkpoint_folder=checkpoint_folder,
+            progress=progress,
+        )

@@ -1,0 +1,273 @@
+"""A student as the pipeline file tells of it: a base, a method, and their options.
+
+    students:
+      - {name: small, base: runs/teacher, method: sft}
+      - name: tiny
+        base: {from_scratch: {hidden_size: 96, layers: 3, tokenizer: runs/teacher}}
+        method: kd
+        optimizer: {epochs: 5}
+
+Each method is one class. `train` loads torch; reading the options does not.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthkd.errors import MissingExtraError
+from synthkd.rights.licenses import License
+from synthkd.training.values import Progress, TrainingResult, TrainingRow
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def open_door() -> None:
+    """Open the door to everything that needs torch; nothing behind it phones home.
+
+    Raises:
+        MissingExtraError: TRL is not installed.
+    """
+    if find_spec("trl") is None:
+        raise MissingExtraError("training a student", extra="train")
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Threads that spin while they wait train up to seven times slower where others use the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Optimizer(_Options):
+    """How the weights move: AdamW, gradients clipped at norm 1."""
+
+    lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="Highest learning rate. Default: 2e-3 from scratch, 2e-4 with lora, else 2e-5.",
+    )
+    epochs: float = Field(default=3, gt=0, description="Times each row is seen; may be a fraction.")
+    batch_size: int = Field(default=16, ge=1, description="Rows per step.")
+    micro_batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rows in memory at once; a divisor of batch_size. Smaller needs less memory "
+        "and more time, and trains the same student. Default: batch_size.",
+    )
+    warmup_ratio: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the steps in which lr rises from 0."
+    )
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="How lr falls to 0 after the warm-up, or stays."
+    )
+
+    @model_validator(mode="after")
+    def _divide_the_batch(self) -> Self:
+        if self.batch_size % (self.micro_batch_size or self.batch_size):
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} does not divide batch_size "
+                f"{self.batch_size}; write a divisor of it"
+            )
+        return self
+
+
+class Lora(_Options):
+    """Train a low-rank change of the base (LoRA, arXiv:2106.09685); it is merged when saved."""
+
+    r: int = Field(default=16, ge=1, description="Rank of the change.")
+    alpha: int = Field(default=32, ge=1, description="Its scale is alpha / r.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on its input.")
+    target_modules: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the layers to change, e.g. [q_proj, v_proj]. "
+        "Default: every linear layer but the output.",
+    )
+
+
+class FromScratch(_Options):
+    """A Llama-style model with random weights."""
+
+    hidden_size: int = Field(default=128, ge=8, description="Width of the model.")
+    layers: int = Field(default=4, ge=1, description="Number of blocks.")
+    heads: int = Field(default=4, ge=1, description="Attention heads; divides hidden_size.")
+    kv_heads: int | None = Field(
+        default=None, ge=1, description="Key and value heads; divides heads. Default: heads."
+    )
+    intermediate_size: int | None = Field(
+        default=None, ge=8, description="Width inside a block. Default: 8/3 of hidden_size."
+    )
+    vocab_size: int = Field(
+        default=1024,
+        ge=260,
+        description="Most tokens of a tokenizer trained on the rows; a given one has its own.",
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="A folder or hub id; the teacher's own lets kd use all it said. "
+        "Default: a byte-level BPE trained on the rows.",
+    )
+    context: int = Field(default=1024, ge=8, description="Longest text it can read, in tokens.")
+    tie_embeddings: bool = Field(
+        default=True, description="Use one matrix for reading and writing tokens."
+    )
+
+    @model_validator(mode="after")
+    def _divide_the_width(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"{self.heads} heads do not split hidden_size {self.hidden_size} into even widths; "
+                f"write a multiple of {2 * self.heads}"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(
+                f"kv_heads {self.kv_heads} does not divide heads {self.heads}; write a divisor"
+            )
+        return self
+
+
+class NewBase(_Options):
+    """A base that does not exist yet."""
+
+    from_scratch: FromScratch = Field(description="Its size and tokenizer; {} is fine.")
+
+
+class Gold(_Options):
+    """Gold rows to train on in place of the teacher's samples: the baseline without a teacher."""
+
+    path: str = Field(description="A JSONL file with the columns of the sources.")
+    license: License = Field(description="Its SPDX license identifier.")
+    limit: int | None = Field(
+        default=None, ge=1, description="Use only so many rows, spread evenly over the file."
+    )
+
+
+class Student(_Options):
+    """What every method has in common."""
+
+    name: str = Field(description="Name of the student and of its folder.")
+    base: str | NewBase = Field(description="A folder, a hub id, or {from_scratch: {...}}.")
+    optimizer: Optimizer = Field(default=Optimizer(), description="How the weights move.")
+    lora: Lora | None = Field(
+        default=None, description="Train a low-rank change instead of all weights; {} is fine."
+    )
+    max_length: int | None = Field(
+        default=None,
+        ge=8,
+        description="Most tokens of prompt and completion; longer completions are cut "
+        "and counted. Default: what the base can read, 2048 at most.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Same seed, same student (on CPU).")
+    gold: Gold | None = Field(
+        default=None, description="Train on these gold rows, not on the teacher's samples."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Precision of the saved weights."
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Run code that comes with the base. Read it first."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_a_folder(cls, name: str) -> str:
+        if not _FOLDER_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot be a folder's name everywhere; write up to 64 letters, digits, "
+                "'.', '_' or '-', the first a letter or a digit"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _adapt_only_what_was_trained(self) -> Self:
+        if self.lora and isinstance(self.base, NewBase):
+            raise ValueError(
+                "lora changes a base that was trained, and this one starts from random weights; "
+                "leave lora out, or name a folder or a hub id as base"
+            )
+        return self
+
+
+class SftStudent(Student):
+    """Learns the completions themselves: cross-entropy on their tokens."""
+
+    method: Literal["sft"] = Field(description="sft: learn the completions.")
+
+    def train(
+        self,
+        rows: Iterable[TrainingRow],
+        folder: Path,
+        *,
+        checkpoint_folder: Path,
+        progress: Progress | None = None,
+    ) -> TrainingResult:
+        """Train on `rows` and write the student to `folder`, whole or not at all.
+
+        An interrupted training goes on from its last checkpoint when it is called
+        again with the same options and rows. A student that is in `folder` already
+        is replaced.
+
+        Raises:
+            ConfigError: The base cannot be loaded, or no row can be trained on.
+            MissingExtraError: TRL is not installed.
+        """
+        open_door()
+        from synthkd.training import sft
+
+        return sft.train(self, rows, folder, checkpoint_folder, progress)
+
+
+class KdStudent(Student):
+    """Learns the completions and how likely the teacher found each of their tokens."""
+
+    method: Literal["kd"] = Field(description="kd: learn the teacher's log-probabilities as well.")
+    alpha: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Weight of the cross-entropy; 1 - alpha is that of the divergence.",
+    )
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="Softens teacher and student alike. Exact at 1. At any other, the tokens "
+        "outside the stored top-k are softened as if they were one token: what their shares "
+        "were is not known.",
+    )
+
+    @model_validator(mode="after")
+    def _need_a_teacher(self) -> Self:
+        if self.gold:
+            raise ValueError("no teacher gave log-probabilities for gold rows; write method: sft")
+        return self
+
+    def train(
+        self,
+        rows: Iterable[TrainingRow],
+        folder: Path,
+        *,
+        checkpoint_folder: Path,
+        progress: Progress | None = None,
+    ) -> TrainingResult:
+        """Train on `rows` and write the student to `folder`, whole or not at all.
+
+        A row whose tokens cannot be matched with the student's is learned by
+        cross-entropy alone; `coverage` of the result says how much that was.
+        Otherwise as `SftStudent.train`.
+
+        Raises:
+            ConfigError: The base cannot be loaded, or no log-probabilities fit it.
+            MissingExtraError: TRL is not installed.
+        """
+        open_door()
+        from synthkd.training import kd
+
+        return kd.train(self, rows, folder, checkpoint_folder, progress)
+
+
+AnyStudent = Annotated[SftStudent | KdStudent, Field(discriminator="method")]

@@ -1,0 +1,56 @@
+"""What goes into training and what comes out of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from synthkd.records import Message, TokenLogprobs
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""Told (steps done, steps in all, what was last measured: `loss`, `lr`, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """A sample as a student sees it. `logprobs` are the teacher's over the whole completion."""
+
+    sample_id: str
+    messages: tuple[Message, ...]
+    completion: str
+    logprobs: TokenLogprobs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One point of a learning curve: means over the steps since the point before.
+
+    `loss` is what was minimized, `ce` the cross-entropy and `kd` the divergence from
+    the teacher in it, all in nats per token; `kd` is None where nothing was distilled.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    ce: float
+    kd: float | None
+    lr: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What training did.
+
+    `tokens` were read, prompts included, over all epochs. `seconds` is the time of
+    this call: a resumed training took longer. `rows_cut` had a completion longer
+    than the student's `max_length`, `rows_skipped` a prompt that left it no room.
+    `coverage` is the share (0 to 1) of completion tokens that the teacher's
+    log-probabilities taught; None where the method does not use them.
+    """
+
+    parameters: int
+    rows: int
+    rows_cut: int
+    rows_skipped: int
+    tokens: int
+    seconds: float
+    log: tuple[LogEntry, ...]
+    coverage: float | None = None
