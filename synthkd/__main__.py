@@ -1,0 +1,5 @@
+"""`python -m synthkd`."""
+
+from synthkd.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""The command line: one file per command, loaded when it is called.
+
+Data goes to standard output, everything else to standard error. What the user got
+wrong is told in a sentence; a traceback is a bug in synthkd.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from synthkd.errors import SynthkdError
+
+# In the order a user meets them.
+COMMANDS = (
+    "init",
+    "check",
+    "run",
+    "generate",
+    "import",
+    "filter",
+    "train",
+    "evaluate",
+    "report",
+    "export",
+    "sql",
+    "show",
+    "trace",
+    "schema",
+)
+
+INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"synthkd.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="synthkd", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Teach a small model from a large one, and know where every sample came from.
+
+    \b
+    Start with:
+      synthkd run pipelines/quickstart.yaml
+      synthkd init my-task && synthkd run my-task/pipeline.yaml
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code.
+
+    0 done, 1 some rows have no sample, 2 wrong input, 3 rights, 4 budget, 5 teacher
+    unreachable, 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Threads of torch that wait for each other spin; on a busy machine that is most of the time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        code = cli.main(prog_name="synthkd", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except SynthkdError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. Everything answered is kept; run it again to go on.", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    raise KeyboardInterrupt

@@ -1,0 +1,85 @@
+"""`synthkd generate`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synthkd.cli.options import (
+    corpus_option,
+    json_option,
+    need_one,
+    pipeline_argument,
+    settings_option,
+)
+
+
+@click.command("generate")
+@pipeline_argument(required=False)
+@settings_option
+@corpus_option(required=False)
+@click.option(
+    "--prompts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Rows to ask: {"id"?, "prompt" | "messages", ...}, or columns for --prompt.',
+)
+@click.option(
+    "--prompt",
+    "prompt_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A prompt file that the rows fill.",
+)
+@click.option("--model", help="The teacher: openai/NAME, anthropic/NAME, local/FOLDER.")
+@click.option("--base-url", help="Any server of the same protocol.")
+@click.option("--host", help="Who serves it, when --base-url does not say; rights depend on it.")
+@click.option("--logprobs", type=int, help="Store the top-k log-probabilities of each token.")
+@click.option("--samples", type=int, help="Completions per prompt.")
+@click.option("--concurrency", type=int, help="Requests in flight.")
+@click.option("--budget-usd", type=float, help="Never spend more than this.")
+@click.option("--mode", help="online.")
+@click.option("--license", "license_", help="SPDX license of the rows, e.g. CC0-1.0.")
+@json_option
+def command(
+    pipeline: str | None,
+    settings: tuple[str, ...],
+    corpus: Path | None,
+    prompts: Path | None,
+    prompt_file: Path | None,
+    license_: str | None,
+    *,
+    as_json: bool,
+    **teacher: Any,  # noqa: ANN401 - the teacher's options, named as in a pipeline
+) -> int:
+    """Ask the teacher what it was not asked yet, and store every answer.
+
+    An answer that is in the corpus is never asked again; a hosted teacher costs
+    money. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY, and are never stored.
+
+    \b
+    Examples:
+      synthkd generate pipelines/quickstart.yaml
+      synthkd generate --prompts rows.jsonl --corpus c.duckdb --license CC0-1.0 \\
+        --model openai/NAME --base-url http://127.0.0.1:8000/v1 --logprobs 5 \\
+        --set parameters.max_tokens=200
+    """
+    from synthkd.cli.summary import tell_generated
+
+    need_one(pipeline, corpus)
+    if pipeline:
+        from synthkd.cli.outcome import tell
+        from synthkd.cli.terminal import Terminal
+        from synthkd.pipeline import read_project, run
+
+        project = read_project(pipeline, settings)
+        return tell(project, run(project, Terminal(), ["generate"]), as_json=as_json)
+    if prompts is None or corpus is None:
+        raise click.UsageError("--corpus goes with --prompts and --model.")
+    from synthkd.cli.terminal import Terminal
+    from synthkd.pipeline.adhoc import generate_file, read_options
+    from synthkd.teachers.base import TeacherOptions
+
+    options = read_options(teacher, settings, TeacherOptions)
+    generated = generate_file(
+        corpus, prompts, options, Terminal(), license_=license_, prompt_file=prompt_file
+    )
+    return tell_generated(corpus, generated, as_json=as_json)

@@ -1,0 +1,275 @@
+"""A YAML file as a value, with the place of everything in it.
+
+YAML 1.2: `no` is a string, `1e-4` a number, a key may stand once. Every mistake is
+told at once, as `file:line: what, what follows, what to write instead`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from synthkd.errors import ConfigError
+from synthkd.records import Json
+
+Loc = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Document(NamedTuple):
+    """What a file says: a plain value, and where each part of it stands."""
+
+    name: str
+    value: Json
+    places: dict[Loc, str]
+
+    def place(self, loc: Loc) -> str:
+        """Return `file:line` of the innermost part of `loc` that stands somewhere."""
+        for length in range(len(loc), -1, -1):
+            if loc[:length] in self.places:
+                return self.places[loc[:length]]
+        return self.name
+
+
+def read_document(path: Path, name: str, settings: Sequence[str] = ()) -> Document:
+    """Return the YAML file at `path`, with `settings` (`teacher.model=openai/x`) put in.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or a setting is not KEY=VALUE.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no pipeline file {name}. `synthkd init DIR` writes one to start from."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} cannot be read as text in UTF-8: {error}") from error
+    tree = _parse(text, name)
+    if not isinstance(tree, CommentedMap):
+        raise ConfigError(
+            f"{name} is not a pipeline: it must be options with values, such as `name: support`. "
+            "`synthkd init DIR` writes one to start from."
+        )
+    places: dict[Loc, str] = {(): f"{name}:1"}
+    document = Document(name, _to_plain(tree, (), name, places), places)
+    set_values(document, settings)
+    return document
+
+
+def set_values(document: Document, settings: Sequence[str]) -> None:
+    """Put `settings`, each `KEY.KEY=VALUE`, into `document`.
+
+    Raises:
+        ConfigError: One is not of that form, or leads nowhere.
+    """
+    told = [_set(document.value, setting, document.places) for setting in settings]
+    mistakes = [mistake for mistake in told if mistake]
+    if mistakes:
+        raise ConfigError("these values cannot be set:", mistakes)
+
+
+def validate(document: Document, model: type[Model]) -> Model:
+    """Return `document` as a `model`.
+
+    Raises:
+        ConfigError: It is none; every mistake is told, in the order of the file.
+    """
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        mistakes = list(explain(error, document, model))
+        raise ConfigError(f"{document.name} cannot be run:", mistakes) from None
+
+
+def explain(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[str]:
+    """Yield each mistake in `error` as a line of ours, in the order of the file."""
+    schema = model.model_json_schema()
+    told = []
+    for detail in error.errors():
+        loc = _strip_tags(detail["loc"], document.value)
+        place = document.place(loc)
+        number = re.search(r":(\d+)$", place)
+        line = int(number[1]) if number else 0
+        told.append((line, f"{place}: {_say(detail, loc, schema)}"))
+    for _, mistake in sorted(dict.fromkeys(told), key=lambda pair: pair[0]):
+        yield mistake
+
+
+def suggest(wrong: str, known: Sequence[str]) -> str:
+    """Return "; did you mean ...?" for a word near `wrong`, or else what is known."""
+    near = get_close_matches(wrong, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def _parse(text: str, name: str) -> Json:
+    yaml = YAML(typ="rt", pure=True)
+    yaml.version = (1, 2)
+    try:
+        return yaml.load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = str(error.problem).split("\n")[0]
+        raise ConfigError(f"{name}:{line}: this is not YAML: {problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{name} is not YAML: {error}") from None
+
+
+def _to_plain(node: Json, loc: Loc, name: str, places: dict[Loc, str]) -> Json:
+    """Return `node` in plain Python, noting in `places` where each part stands."""
+    if isinstance(node, CommentedMap):
+        for key in node:
+            line = node.lc.key(key)[0] if key in (node.lc.data or {}) else node.lc.line
+            places[*loc, key] = f"{name}:{line + 1}"
+        return {str(key): _to_plain(node[key], (*loc, key), name, places) for key in node}
+    if isinstance(node, CommentedSeq):
+        for index in range(len(node)):
+            places[*loc, index] = f"{name}:{node.lc.item(index)[0] + 1}"
+        return [_to_plain(item, (*loc, i), name, places) for i, item in enumerate(node)]
+    # The loader's numbers and strings remember how they were written; plain ones do not.
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node if node is None else str(node)
+
+
+def _set(value: Json, setting: str, places: dict[Loc, str]) -> str | None:
+    """Put `KEY.KEY=VALUE` into `value`; return what is wrong with it, if anything is."""
+    path, equals, text = setting.partition("=")
+    keys: list[str | int] = [
+        int(part) if part.isdecimal() else part
+        for part in re.sub(r"\[(\d+)\]", r".\1", path.strip()).split(".")
+    ]
+    if not equals or "" in keys:
+        return f"--set {setting}: write it as KEY=VALUE, such as teacher.model=openai/NAME"
+    node = value
+    for depth, key in enumerate(keys[:-1]):
+        if isinstance(node, list) and isinstance(key, int) and key < len(node):
+            node = node[key]
+        elif isinstance(node, dict) and isinstance(key, str):
+            if node.get(key) is None:
+                node[key] = {}
+            node = node[key]
+        else:
+            return f"--set {setting}: there is no {'.'.join(map(str, keys[: depth + 1]))}"
+    last = keys[-1]
+    try:
+        fresh = _to_plain(_parse(text, "--set"), (), "--set", {})
+    except ConfigError:
+        fresh = text
+    if isinstance(node, list) and isinstance(last, int) and last < len(node):
+        node[last] = fresh
+    elif isinstance(node, dict):
+        node[str(last)] = fresh
+    else:
+        return f"--set {setting}: there is no {path.strip()}"
+    places[tuple(keys)] = f"--set {path.strip()}"
+    return None
+
+
+def _strip_tags(loc: Sequence[str | int], value: Json) -> Loc:
+    """Return `loc` without the names pydantic adds for the members of a union."""
+    kept: list[str | int] = []
+    node = value
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if isinstance(node, dict) and part in node:
+            kept.append(part)
+            node = node[str(part)]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            kept.append(part)
+            node = node[part]
+        elif isinstance(node, dict) and is_last and isinstance(part, str):
+            kept.append(part)
+    return tuple(kept)
+
+
+_SAYINGS = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text; put it in quotes",
+    "literal_error": "must be {expected}",
+    "tuple_type": "must be a list, such as [a, b]",
+    "list_type": "must be a list, such as [a, b]",
+    "model_type": "must be options with values, such as {{name: value}}",
+    "model_attributes_type": "must be options with values, such as {{name: value}}",
+    "dict_type": "must be options with values, such as {{name: value}}",
+    "mapping_type": "must be options with values, such as {{name: value}}",
+    "finite_number": "must be a finite number",
+}
+
+
+def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any]) -> str:
+    """Return what is wrong at `loc`, and what to write instead."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    path = _spell(loc)
+    if kind == "extra_forbidden":
+        known = _known_options(detail["loc"][:-1], schema)
+        inside = f" in {_spell(loc[:-1])}" if loc[:-1] else ""
+        return f"there is no option {loc[-1]!r}{inside}{suggest(str(loc[-1]), known)}"
+    if kind == "missing":
+        return f"{_spell(loc[:-1]) or 'the pipeline'} has no {loc[-1]!r}; add it"
+    if kind == "union_tag_invalid":
+        tag = str(context["tag"])
+        known = re.findall(r"'([^']+)'", str(context["expected_tags"]))
+        field = str(context["discriminator"]).strip("'")
+        return f"{path}.{field}: there is no {tag!r}{suggest(tag, known)}"
+    if kind == "union_tag_not_found":
+        field = str(context["discriminator"]).strip("'")
+        return f"{path} has no {field!r}; add it, so that synthkd knows what it is"
+    if kind in _SAYINGS:
+        return f"{path} is {detail['input']!r:.80}; it {_SAYINGS[kind].format(**context)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}"
+
+
+def _spell(loc: Loc) -> str:
+    """Return `loc` as people write it: `filters[0].min_words`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".")
+
+
+def _known_options(loc: Sequence[str | int], schema: Mapping[str, Any]) -> list[str]:
+    """Return the options that the JSON Schema knows at pydantic's `loc`, tags included."""
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
+        while "$ref" in node:
+            node = definitions[str(node["$ref"]).rsplit("/", 1)[1]]
+        return node
+
+    nodes = [resolve(schema)]
+    for part in loc:
+        following: list[Mapping[str, Any]] = []
+        for node in nodes:
+            mapping = node.get("discriminator", {}).get("mapping", {})
+            if isinstance(part, int):
+                following += [node["items"]] if "items" in node else []
+            elif part in mapping:
+                following.append({"$ref": mapping[part]})
+            elif part in node.get("properties", {}):
+                following.append(node["properties"][part])
+            elif not mapping:
+                following.append(node)  # the name of a union's member, which a schema has not
+        nodes = []
+        for node in map(resolve, following):
+            nodes += [resolve(member) for member in node.get("anyOf", [node])]
+    return sorted({name for node in nodes for name in node.get("properties", {})})

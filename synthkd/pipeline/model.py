@@ -1,0 +1,142 @@
+"""The pipeline file as one validated value: what says it is what runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthkd.evaluation import EvaluationOptions
+from synthkd.filters import AnyFilter
+from synthkd.pipeline.document import read_document, validate
+from synthkd.pipeline.paths import find_input, find_pipeline, locate_teacher
+from synthkd.rights.licenses import License
+from synthkd.teachers.base import TeacherOptions
+from synthkd.training import AnyStudent
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Options):
+    """Rows that prompts are made from, and the license they came under."""
+
+    name: str = Field(min_length=1, description="What the corpus calls this source.")
+    path: str = Field(description="A .jsonl, .csv or .parquet file.")
+    license: License = Field(
+        description="SPDX license expression of its rows, e.g. CC0-1.0, or LicenseRef-client-NAME."
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="Use only so many rows, spread evenly over the file."
+    )
+
+
+class Use(_Options):
+    """What the student is for; rights are judged against it."""
+
+    purpose: Literal["research", "internal", "commercial"] = Field(description="Why it is made.")
+    distribution: Literal["none", "hosted", "weights"] = Field(
+        default="none",
+        description="Who gets it: nobody, users of a service, or the weights' takers.",
+    )
+    territory: str | None = Field(default=None, description="Where you are established, e.g. EU.")
+    task: str | None = Field(default=None, description="What it does, e.g. customer-support.")
+    client: str | None = Field(default=None, description="Whom it is made for.")
+
+
+class Pipeline(_Options):
+    """One job: seeds in, students out, with a corpus that can answer for them."""
+
+    name: str = Field(min_length=1, description="What runs and reports are called.")
+    corpus: str = Field(description="The DuckDB file; students and the report go beside it.")
+    use: Use | None = Field(default=None, description="What the students are for.")
+    sources: tuple[Source, ...] = Field(default=(), description="Where prompts are made from.")
+    prompt: str = Field(description="The prompt file.")
+    teacher: TeacherOptions | None = Field(
+        default=None, description="Who answers; without one, students can learn from gold only."
+    )
+    filters: tuple[AnyFilter, ...] = Field(default=(), description="Who judges samples, in turn.")
+    students: tuple[AnyStudent, ...] = Field(default=(), description="Who learns.")
+    evaluation: EvaluationOptions | None = Field(default=None, description="How they are measured.")
+
+    @field_validator("sources", "students")
+    @classmethod
+    def _have_names_of_their_own(cls, steps: Sequence[Any]) -> Sequence[Any]:
+        names = [step.name for step in steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {', '.join(twice)} stands twice; names must differ")
+        return steps
+
+    @field_validator("filters")
+    @classmethod
+    def _label_verdicts_apart(cls, filters: Sequence[Any]) -> Sequence[Any]:
+        labels = [step.label for step in filters]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(
+                f"two filters are called {', '.join(twice)}, so their verdicts could not be told "
+                "apart; give one a `name`"
+            )
+        return filters
+
+    @model_validator(mode="after")
+    def _have_what_each_step_needs(self) -> Self:
+        missing = []
+        if self.teacher and not self.sources:
+            missing.append("there is a teacher and nothing to ask; add `sources`")
+        learners = [student.name for student in self.students if not student.gold]
+        if learners and not self.teacher:
+            missing.append(
+                f"there is no teacher for {', '.join(learners)} to learn from; add `teacher`, "
+                "or give gold rows to each"
+            )
+        if missing:
+            raise ValueError("; ".join(missing))
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A pipeline, the folder its paths start from, and what its file is called."""
+
+    pipeline: Pipeline
+    folder: Path
+    file: str
+
+    def output(self, name: str) -> Path:
+        """Return where to write `name`."""
+        return self.folder / Path(name).expanduser()
+
+    def input(self, name: str) -> Path:
+        """Return where to read `name` from."""
+        return find_input(self.folder, name)
+
+    @property
+    def corpus(self) -> Path:
+        """The corpus file."""
+        return self.output(self.pipeline.corpus)
+
+    @property
+    def teacher(self) -> TeacherOptions | None:
+        """The teacher, its folder found."""
+        options = self.pipeline.teacher
+        return locate_teacher(self.folder, options) if options else None
+
+    @property
+    def teacher_name(self) -> str:
+        """The teacher as the file and the corpus call it, wherever its folder was found."""
+        return self.pipeline.teacher.model if self.pipeline.teacher else ""
+
+
+def read_project(name: str, settings: Sequence[str] = ()) -> Project:
+    """Return the pipeline file `name` as a project.
+
+    Raises:
+        ConfigError: It is not right; every mistake is told.
+    """
+    path, folder = find_pipeline(name)
+    pipeline = validate(read_document(path, name, settings), Pipeline)
+    return Project(pipeline=pipeline, folder=folder, file=name)

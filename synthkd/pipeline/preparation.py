@@ -1,0 +1,140 @@
+"""What a pipeline needs before it costs anything: its files, read and found right.
+
+`synthkd check` is this and nothing more, so what it passes will not fail later for
+a reason the files could have told.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from synthkd.errors import ConfigError, SynthkdError
+from synthkd.pipeline.generation import Material, describe_teacher
+from synthkd.pipeline.model import Project
+from synthkd.pipeline.sources import SourceFile, read_source, require_columns
+from synthkd.prompts import Prompt, read_prompt
+from synthkd.records import Seed
+from synthkd.training import AnyStudent, NewBase
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The files of a pipeline, read. `notes` are what a careful user wants to know first."""
+
+    prompt: Prompt
+    materials: Sequence[Material] = ()
+    gold: Mapping[str, Sequence[Seed]] = field(default_factory=dict)
+    held_out: SourceFile | None = None
+    notes: Sequence[str] = ()
+
+
+def prepare(project: Project) -> Work:
+    """Read everything that `project` names.
+
+    Raises:
+        ConfigError: Some of it is not right; every mistake is told.
+    """
+    mistakes: list[str] = []
+    pipeline = project.pipeline
+    prompt = _try(mistakes, read_prompt, project.input(pipeline.prompt), pipeline.prompt)
+    materials = []
+    for source in pipeline.sources:
+        path = project.input(source.path)
+        file = _try(mistakes, read_source, source.name, path, source.limit)
+        if file and prompt:
+            material = Material(
+                source.name, source.path, source.license, file.sha256, file.seeds, prompt
+            )
+            materials.append(material)
+            _try(mistakes, _require_inputs, prompt, file.seeds, source.path)
+    gold = {}
+    for student in pipeline.students:
+        mistakes += _judge_base(project, student)
+        if student.gold:
+            rows = _try(mistakes, _read_gold, project, student, prompt)
+            gold[student.name] = rows or ()
+    held_out = None
+    if pipeline.evaluation:
+        wanted = pipeline.evaluation.held_out
+        path = project.input(wanted.path)
+        held_out = _try(mistakes, read_source, "held_out", path, wanted.limit)
+        if held_out and prompt:
+            _try(mistakes, _require_inputs, prompt, held_out.seeds, wanted.path)
+            _try(mistakes, _require_reference, prompt, held_out.seeds, wanted.path)
+    notes = _meet_teacher(project, mistakes)
+    if mistakes or not prompt:
+        raise ConfigError(f"{project.file} cannot be run:", mistakes)
+    return Work(prompt, materials, gold, held_out, notes)
+
+
+def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | None:
+    """Return what `read` returns, or note why it does not."""
+    try:
+        return read(*args, **options)
+    except SynthkdError as error:
+        mistakes.append(str(error).replace("\n", "\n  "))
+        return None
+
+
+def _require_inputs(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None:
+    require_columns(seeds, prompt.front_matter.inputs, path)
+    prompt.render(seeds[0].row)
+
+
+def _require_reference(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None:
+    column = prompt.front_matter.reference
+    if column is None:
+        raise ConfigError(
+            f"{prompt.name}: it names no reference, so held-out answers cannot be compared with "
+            "anything; add `reference: COLUMN` to its front matter"
+        )
+    require_columns(seeds, [column], path)
+
+
+def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> Sequence[Seed]:
+    if student.gold is None or prompt is None:
+        return ()
+    seeds = read_source("gold", project.input(student.gold.path), student.gold.limit).seeds
+    _require_inputs(prompt, seeds, student.gold.path)
+    prompt.read_gold(seeds[0].row)
+    return seeds
+
+
+def _judge_base(project: Project, student: AnyStudent) -> list[str]:
+    """Return what is wrong with a base that says it is a folder."""
+    base = student.base
+    name = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
+    if name is None or project.input(name).is_dir() or _may_be_hub_id(name):
+        return []
+    return [
+        (
+            f"{student.name}: there is no folder {name}; write a folder that holds a model, "
+            "a hub id (organization/name), or {from_scratch: {...}}"
+        )
+    ]
+
+
+def _may_be_hub_id(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == len(["organization", "name"]) and all(parts) and name[0] not in ".~"
+
+
+def _meet_teacher(project: Project, mistakes: list[str]) -> list[str]:
+    options = project.teacher
+    if options is None:
+        return []
+    teacher = _try(mistakes, options.connect)
+    if teacher is None:
+        return []
+    name = project.teacher_name
+    if describe_teacher(name, teacher.host, options).terms == "unknown":
+        return [
+            (
+                f"nobody has recorded the terms of {name} at {teacher.host}: samples are "
+                "marked unknown, which allows nothing"
+            )
+        ]
+    return []

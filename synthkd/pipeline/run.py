@@ -1,0 +1,216 @@
+"""A run: every step of a pipeline that is not done already, in order.
+
+    generate ─► filter ─► train each student ─► evaluate ─► report
+
+A step is done when it was done to the same things. So a run can be stopped anywhere
+and begun again, and a finished one does nothing.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from synthkd.corpus.runs import finish_run, is_done, mark_done, start_run
+from synthkd.corpus.samples import select
+from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.pipeline.examination import examine, examine_student, examine_teacher
+from synthkd.pipeline.filtering import filter_samples
+from synthkd.pipeline.generation import Generated, generate
+from synthkd.pipeline.model import Project
+from synthkd.pipeline.paths import locate_base
+from synthkd.pipeline.preparation import Work, prepare
+from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
+from synthkd.records import digest
+from synthkd.reports import write_model_card, write_report
+from synthkd.teachers.base import TeacherOptions
+from synthkd.training import AnyStudent
+
+
+class Listener(Protocol):
+    """Who is told how a run goes: a terminal, a log, a test."""
+
+    def say(self, text: str) -> None:
+        """Tell something worth a line."""
+
+    def progress(self, label: str) -> Callable[..., None]:
+        """Return whom to tell (done, total, measures?) of the work called `label`."""
+
+
+@dataclass
+class Outcome:
+    """What a run did: its steps, the seeds without a sample and why, and where things are."""
+
+    run_id: str = ""
+    did: list[str] = field(default_factory=list)
+    without: Mapping[str, str] = field(default_factory=dict)
+    report: Path | None = None
+
+
+STEPS = ("generate", "filter", "train", "evaluate", "report")
+
+
+def run(project: Project, listener: Listener, steps: Collection[str] = STEPS) -> Outcome:
+    """Do every one of `steps` of `project` that is not done already.
+
+    Raises:
+        BudgetError: The budget is spent; run again with a larger one to go on.
+        ConfigError: Something in its files is not right; nothing was asked.
+        CorpusError: The corpus cannot be opened or written.
+        TeacherError: The teacher cannot be reached.
+    """
+    work = prepare(project)
+    for note in work.notes:
+        listener.say(f"note: {note}")
+    with open_corpus(project.corpus) as corpus:
+        options = project.pipeline.model_dump(mode="json")
+        return _Run(project, work, corpus, listener, start_run(corpus, "run", options)).do(steps)
+
+
+class _Run:
+    """The steps of one run, which share its corpus and its outcome."""
+
+    def __init__(
+        self, project: Project, work: Work, corpus: Corpus, listener: Listener, run_id: str
+    ) -> None:
+        self.project = project
+        self.pipeline = project.pipeline
+        self.work = work
+        self.corpus = corpus
+        self.listener = listener
+        self.outcome = Outcome(run_id)
+        self.home = project.corpus.parent
+        self.sample_ids: list[str] = []
+
+    def do(self, steps: Collection[str]) -> Outcome:
+        """Do what is not done of `steps`."""
+        if self.project.teacher:
+            self.generate(self.project.teacher, ask="generate" in steps)
+            if "filter" in steps:
+                self.filter()
+        for student in self.pipeline.students if "train" in steps else ():
+            self.train(student)
+        if "evaluate" in steps:
+            self.evaluate()
+        if "report" in steps:
+            self.report()
+        finish_run(self.corpus, self.outcome.run_id)
+        return self.outcome
+
+    def generate(self, teacher: TeacherOptions, *, ask: bool) -> None:
+        """Ask the teacher what was not asked, and select this pipeline's samples."""
+        generated = generate(
+            self.corpus,
+            self.work.materials,
+            teacher,
+            name=self.project.teacher_name,
+            run_id=self.outcome.run_id,
+            ask=ask,
+            progress=self.listener.progress("generate"),
+        )
+        self.outcome.without = generated.without
+        if generated.asked:
+            self.did(f"generated {generated.asked} answers ({generated.already} were there)")
+        self.tell_ignored(generated)
+        self.sample_ids = generated.sample_ids
+        select(self.corpus, generated.sample_ids)
+
+    def filter(self) -> None:
+        """Judge the samples, if they or the filters are not those that were judged last."""
+        rules = [rule.model_dump(mode="json") for rule in self.pipeline.filters]
+        fingerprint = digest([rules, self.work.prompt.version, self.sample_ids])
+        step = f"filter {self.pipeline.name}"
+        if is_done(self.corpus, step, fingerprint):
+            return
+        stages = filter_samples(self.corpus, self.pipeline.filters)
+        mark_done(self.corpus, step, fingerprint)
+        self.did(f"judged {len(self.sample_ids)} samples")
+        for stage in stages:
+            told = f" ({stage.spell_dropped()})" if stage.dropped else ""
+            self.listener.say(f"  {stage.filter}: {stage.kept} of {stage.judged} kept{told}")
+
+    def tell_ignored(self, generated: Generated) -> None:
+        """Say what the server ignored without saying so."""
+        if generated.without_logprobs:
+            self.listener.say(
+                f"note: {generated.without_logprobs} answers came without the log-probabilities "
+                f"that were asked for; {self.project.teacher_name} ignores `logprobs`. "
+                "Students can learn them by sft, not by kd."
+            )
+
+    def train(self, student: AnyStudent) -> None:
+        """Train one student, unless the same one is there."""
+        student = locate_base(self.project.folder, student)
+        if student.gold:
+            rows = list(rows_of_gold(self.work.prompt, self.work.gold[student.name]))
+        else:
+            rows = list(rows_of_samples(self.corpus))
+        folder = self.folder(student)
+        student_id, result = train_student(
+            self.corpus,
+            student,
+            rows,
+            folder,
+            run_id=self.outcome.run_id,
+            progress=self.listener.progress(f"train {student.name}"),
+        )
+        if result is None:
+            return
+        use = self.pipeline.use
+        write_model_card(
+            self.corpus,
+            student_id,
+            folder,
+            name=student.name,
+            use=use.model_dump(exclude_none=True) if use else None,
+        )
+        covered = "" if result.coverage is None else f", {result.coverage:.0%} of tokens by kd"
+        self.did(
+            f"trained {student.name}: {len(rows)} rows, {result.parameters:,} parameters, "
+            f"{result.seconds:.0f} s{covered}"
+        )
+
+    def folder(self, student: AnyStudent) -> Path:
+        """Return the folder of a student."""
+        return self.home / "students" / student.name
+
+    def evaluate(self) -> None:
+        """Put the held-out rows to the teacher and to every student."""
+        options, held_out = self.pipeline.evaluation, self.work.held_out
+        if not options or not held_out:
+            return
+        examinees = [
+            examine_student(
+                student.name,
+                "baseline" if student.gold else "student",
+                self.folder(student),
+                options,
+            )
+            for student in self.pipeline.students
+        ]
+        if self.project.teacher:
+            examinees.insert(0, examine_teacher(self.project.teacher_name, self.project.teacher))
+        if examine(
+            self.corpus,
+            options,
+            examinees,
+            prompt=self.work.prompt,
+            seeds=held_out.seeds,
+            sha256=held_out.sha256,
+            run_id=self.outcome.run_id,
+            progress=self.listener.progress,
+        ):
+            self.did(f"evaluated {len(examinees)} models on {len(held_out.seeds)} held-out rows")
+
+    def report(self) -> None:
+        """Write the report, unless nothing changed since the last one."""
+        path = self.home / "report.html"
+        if self.outcome.did or not path.exists():
+            write_report(self.corpus, self.pipeline.name, path)
+            self.did(f"wrote {path}")
+        self.outcome.report = path
+
+    def did(self, what: str) -> None:
+        """Note and tell a step that was done."""
+        self.outcome.did.append(what)
+        self.listener.say(what)

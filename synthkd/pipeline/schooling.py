@@ -1,0 +1,197 @@
+"""Training as a step: rows in, a student folder out, and the corpus knows who learned what.
+
+A student is named by what made it: its options, its base and its rows. The same
+ones make the same student, so it is not trained again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from synthkd.corpus.samples import read_samples
+from synthkd.corpus.store import Corpus, pages, to_json
+from synthkd.errors import ConfigError
+from synthkd.prompts import Prompt
+from synthkd.records import Seed, canonical_json, digest
+from synthkd.training import AnyStudent, NewBase, Progress, TrainingResult, TrainingRow
+
+_SMALL = 16 * 1024 * 1024  # bytes
+
+
+class Schooled(NamedTuple):
+    """A student, and what training it did: None if the same one was trained before."""
+
+    student_id: str
+    result: TrainingResult | None
+
+
+def rows_of_samples(corpus: Corpus, *, with_logprobs: bool = False) -> Iterator[TrainingRow]:
+    """Yield the kept samples of the selection as a student sees them."""
+    for sample, logprobs in read_samples(corpus, only_kept=True, with_logprobs=with_logprobs):
+        yield TrainingRow(sample.sample_id, sample.messages, sample.completion, logprobs)
+
+
+def rows_of_gold(prompt: Prompt, seeds: Sequence[Seed]) -> Iterator[TrainingRow]:
+    """Yield gold rows as a student sees them: the prompt, and the completion they stand for."""
+    for seed in seeds:
+        yield TrainingRow(seed.seed_id, prompt.render(seed.row), prompt.read_gold(seed.row))
+
+
+def identify(student: AnyStudent, rows: Sequence[TrainingRow]) -> str:
+    """Return the id of the student that `rows` make of `student`.
+
+    A base that is a folder counts by what it holds, not by where it is.
+    """
+    learned = [[row.sample_id, digest([row.messages, row.completion])] for row in rows]
+    base = student.base
+    folder = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
+    stamp = _stamp(folder)
+    options = canonical_json(student.model_dump(mode="json"))
+    if folder and stamp:
+        options = options.replace(canonical_json(folder), '"folder"')
+    return digest([options, learned, stamp])[:16]
+
+
+def find_trained(corpus: Corpus, student_id: str) -> Path | None:
+    """Return the folder of a student that was trained and is still there as it was."""
+    found = corpus.first(
+        "SELECT folder, weights_sha256 FROM store.students WHERE student_id = ?", [student_id]
+    )
+    if not found:
+        return None
+    folder = Path(found[0])
+    return folder if folder.is_dir() and hash_weights(folder) == found[1] else None
+
+
+def train_student(
+    corpus: Corpus,
+    student: AnyStudent,
+    rows: Sequence[TrainingRow],
+    folder: Path,
+    *,
+    run_id: str,
+    progress: Progress | None = None,
+) -> Schooled:
+    """Train `student` on `rows` into `folder`, unless that was done before.
+
+    The teacher's log-probabilities are read only if they are needed: `rows` are the
+    selection's kept samples, or gold rows.
+
+    Raises:
+        ConfigError: There is nothing to learn from, or the base cannot be loaded.
+        MissingExtraError: TRL is not installed.
+    """
+    if not rows:
+        raise ConfigError(
+            f"the student {student.name!r} has no rows to learn from: no sample was kept. "
+            "Loosen the filters; `synthkd filter` shows what each of them dropped."
+        )
+    student_id = identify(student, rows)
+    if find_trained(corpus, student_id):
+        return Schooled(student_id, None)
+    if student.method == "kd":
+        rows = list(rows_of_samples(corpus, with_logprobs=True))
+    checkpoints = folder.parent / ".checkpoints" / f"{student.name}-{student_id}"
+    result = student.train(rows, folder, checkpoint_folder=checkpoints, progress=progress)
+    _write_down(corpus, student, rows, result, student_id=student_id, folder=folder, run_id=run_id)
+    return Schooled(student_id, result)
+
+
+def hash_weights(folder: Path) -> str:
+    """Return the SHA-256 over the names and bytes of a model's safetensors files."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        total.update(path.name.encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def count_parameters(folder: Path) -> int | None:
+    """Return how many parameters a model's safetensors files hold, from their headers alone."""
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                size = 1
+                for length in tensor["shape"]:
+                    size *= length
+                count += size
+    return count or None
+
+
+def _stamp(folder: str | None) -> list[list[str | int]]:
+    """Return what tells that a base changed: content of small files, size and time of large."""
+    if folder is None or not Path(folder).is_dir():
+        return []
+    stamps: list[list[str | int]] = []
+    for path in sorted(path for path in Path(folder).iterdir() if path.is_file()):
+        status = path.stat()
+        if status.st_size <= _SMALL:
+            stamps.append([path.name, hashlib.sha256(path.read_bytes()).hexdigest()])
+        else:
+            stamps.append([path.name, status.st_size, status.st_mtime_ns])
+    return stamps
+
+
+def _write_down(
+    corpus: Corpus,
+    student: AnyStudent,
+    rows: Sequence[TrainingRow],
+    result: TrainingResult,
+    *,
+    student_id: str,
+    folder: Path,
+    run_id: str,
+) -> None:
+    """Write down the student, its learning curve, and which samples it learned."""
+    base = student.base
+    corpus.db.execute("BEGIN")
+    for table in ("learning", "student_samples", "students"):
+        corpus.db.execute(f"DELETE FROM store.{table} WHERE student_id = ?", [student_id])
+    corpus.insert(
+        "store.students",
+        [
+            {
+                "student_id": student_id,
+                "name": student.name,
+                "run_id": run_id,
+                "method": student.method,
+                "base": base if isinstance(base, str) else "from_scratch",
+                "folder": str(folder.resolve()),
+                "options": to_json(student.model_dump(mode="json")),
+                "parameters": result.parameters,
+                "tokens": result.tokens,
+                "seconds": result.seconds,
+                "coverage": result.coverage,
+                "weights_sha256": hash_weights(folder),
+                "created_at": datetime.now(UTC),
+            }
+        ],
+    )
+    if student.gold is None:
+        for page in pages(rows, 1000):
+            corpus.insert(
+                "store.student_samples",
+                ({"student_id": student_id, "sample_id": row.sample_id} for row in page),
+            )
+    corpus.insert(
+        "store.learning",
+        (
+            {
+                "student_id": student_id,
+                "step": entry.step,
+                "measures": to_json(
+                    {name: value for name, value in asdict(entry).items() if name != "step"}
+                ),
+            }
+            for entry in result.log
+        ),
+    )
+    corpus.db.execute("COMMIT")
