@@ -16,18 +16,15 @@ import duckdb
 import pyarrow as pa
 import zstandard
 
+from synthkd.corpus import functions
 from synthkd.corpus.journal import Journal
-from synthkd.corpus.logprobs import decode
 from synthkd.corpus.migrations import MIGRATIONS
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
 T = TypeVar("T")
 
-_POSITIONS = (
-    'STRUCT("position" INTEGER, token_id INTEGER, logprob DOUBLE, '
-    "top STRUCT(token_id INTEGER, logprob DOUBLE)[])[]"
-)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 
 
@@ -63,7 +60,14 @@ class Corpus:
         if not listed:
             return
         names = list(listed[0])
-        batch = pa.table({name: [row[name] for row in listed] for name in names})
+        columns = {name: [row[name] for row in listed] for name in names}
+        try:
+            batch = pa.table(columns)
+        except UnicodeEncodeError:
+            # Half a character is legal in JSON, and in no column: it is written as its escape.
+            batch = pa.table(
+                {name: [_writable(value) for value in columns[name]] for name in names}
+            )
         self.db.register("incoming", batch)
         verb = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
         try:
@@ -200,12 +204,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         raise CorpusError(_explain(path, str(error))) from error
     db.execute("SET TimeZone = 'UTC'")
-    db.create_function(
-        "unpack_logprobs", _unpack_logprobs, [duckdb.sqltype("BLOB")], duckdb.sqltype(_POSITIONS)
-    )
-    db.create_function(
-        "decode_token", _decode_token, [duckdb.sqltype("BLOB")], duckdb.sqltype("VARCHAR")
-    )
+    functions.register(db)
     return db
 
 
@@ -264,22 +263,6 @@ def _migrate(path: Path, db: duckdb.DuckDBPyConnection) -> None:
         db.execute("COMMIT")
 
 
-def _unpack_logprobs(blob: bytes) -> list[dict[str, object]]:
-    return [
-        {
-            "position": index,
-            "token_id": position.sampled.token_id,
-            "logprob": position.sampled.logprob,
-            "top": [alternative._asdict() for alternative in position.top],
-        }
-        for index, position in enumerate(decode(blob))
-    ]
-
-
-def _decode_token(token: bytes) -> str:
-    return token.decode("utf-8", "replace")
-
-
 def pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield `rows` in lists of `size`, the last one shorter."""
     remaining = iter(rows)
@@ -288,5 +271,13 @@ def pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def to_json(value: object) -> str:
-    """Return `value` as the text of a JSON column."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """Return `value` as the text of a JSON column; half a character becomes its escape as text."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):04x}", text)
+
+
+def _writable(value: object) -> object:
+    """Return a text with the halves of characters escaped, and anything else as it is."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda found: rf"\u{ord(found[0]):04x}", value)
+    return value

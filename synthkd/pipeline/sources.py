@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from synthkd.errors import ConfigError
 from synthkd.records import Json, Seed, digest
 
 _LONGEST_ROW = 4 * 1024 * 1024  # bytes; a longer one is a broken file, not a prompt
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOLD = 20  # mistakes told by line; the rest are counted
 
 Row = dict[str, Json]
@@ -109,10 +111,12 @@ def _read_json_lines(text: str, mistakes: list[str]) -> Iterator[tuple[int, Row]
         except (ValueError, RecursionError) as error:
             mistakes.append(f"line {number}: it is not JSON: {error}")
             continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
+        if not isinstance(row, dict):
             mistakes.append(f"line {number}: it is {line.strip()[:40]!r}, not an object {{...}}")
+        elif _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+            mistakes.append(f"line {number}: it holds half a character (\\ud800 to \\udfff alone)")
+        else:
+            yield number, row
 
 
 def _refuse_constant(constant: str) -> None:

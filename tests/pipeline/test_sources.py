@@ -54,6 +54,7 @@ def test_a_row_without_an_id_gets_one_that_is_always_the_same(tmp_path: Path) ->
         ),
         pytest.param("a.jsonl", '{"a": "' + "x" * 10_000_000 + '"}\n', "line 1: it is 10.0 MB long", id="10-mb-line"),
         pytest.param("a.jsonl", "[" * 50_000, "line 1: it is not JSON", id="json-bomb"),
+        pytest.param("a.jsonl", '{"a": "\\ud83d"}\n', "line 1: it holds half a character", id="half-a-character"),
         pytest.param("a.csv", "a,b\n1,2\n3\n", "line 3: it has not the 2 columns", id="short-row"),
         pytest.param("a.csv", "a,a\n1,2\n", "line 1: a column's name stands twice", id="column-twice"),
         pytest.param("a.csv", 'a\n"x\n', "it is not CSV", id="open-quote"),

@@ -131,6 +131,19 @@ def test_a_truncated_answer_is_kept_marked_and_not_asked_again(
     ]
 
 
+@pytest.mark.parametrize("text", ["half \ud83d a character", "nul \x00 byte", "\u202e turned"])
+def test_an_answer_is_kept_whatever_characters_it_has(
+    corpus: Corpus, loopback: Loopback, text: str
+) -> None:
+    loopback.answer = lambda _asked: Reply.of(chat(text))
+
+    asked, (request,) = ask(corpus, options(loopback), ["say it"])
+
+    assert asked.answered == 1
+    ((kept, _),) = ledger.read_texts(corpus, [request.key]).values()
+    assert kept == text.encode("utf-8", "backslashreplace").decode()
+
+
 def test_a_wrong_key_stops_at_once_and_keeps_what_was_answered(
     corpus: Corpus, loopback: Loopback
 ) -> None:
