@@ -17,7 +17,7 @@ from synthkd.pipeline.examination import examine, examine_student
 from synthkd.pipeline.filtering import Stage, filter_samples
 from synthkd.pipeline.generation import NO_LICENSE, Generated, Material, generate
 from synthkd.pipeline.model import Project
-from synthkd.pipeline.paths import locate_base, locate_teacher
+from synthkd.pipeline.paths import locate_teacher
 from synthkd.pipeline.preparation import prepare
 from synthkd.pipeline.run import Listener
 from synthkd.pipeline.schooling import (
@@ -186,11 +186,16 @@ def train_corpus(
     """
     with open_corpus(path, create=False) as corpus:
         run_id = start_run(corpus, "train", student.model_dump(mode="json"))
-        student = locate_base(Path.cwd(), student)
         select(corpus, None)
         rows = list(rows_of_samples(corpus))
         student_id, result = train_student(
-            corpus, student, rows, folder, run_id=run_id, progress=listener.progress("train")
+            corpus,
+            student,
+            rows,
+            folder,
+            project=Path.cwd(),
+            run_id=run_id,
+            progress=listener.progress("train"),
         )
         if result:
             write_model_card(corpus, student_id, folder, name=student.name, use=None)

@@ -18,7 +18,6 @@ from synthkd.pipeline.examination import examine, examine_student, examine_teach
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.generation import Generated, generate
 from synthkd.pipeline.model import Project
-from synthkd.pipeline.paths import locate_base
 from synthkd.pipeline.preparation import Work, prepare
 from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
 from synthkd.records import digest
@@ -140,7 +139,6 @@ class _Run:
 
     def train(self, student: AnyStudent) -> None:
         """Train one student, unless the same one is there."""
-        student = locate_base(self.project.folder, student)
         if student.gold:
             rows = list(rows_of_gold(self.work.prompt, self.work.gold[student.name]))
         else:
@@ -151,6 +149,7 @@ class _Run:
             student,
             rows,
             folder,
+            project=self.project.folder,
             run_id=self.outcome.run_id,
             progress=self.listener.progress(f"train {student.name}"),
         )

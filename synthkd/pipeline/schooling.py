@@ -15,8 +15,9 @@ from typing import NamedTuple
 from synthkd.corpus.samples import read_samples
 from synthkd.corpus.store import Corpus, pages, to_json
 from synthkd.errors import ConfigError
+from synthkd.pipeline.paths import locate_base
 from synthkd.prompts import Prompt
-from synthkd.records import Seed, canonical_json, digest
+from synthkd.records import Seed, digest
 from synthkd.training import AnyStudent, NewBase, Progress, TrainingResult, TrainingRow
 
 _SMALL = 16 * 1024 * 1024  # bytes
@@ -41,19 +42,15 @@ def rows_of_gold(prompt: Prompt, seeds: Sequence[Seed]) -> Iterator[TrainingRow]
         yield TrainingRow(seed.seed_id, prompt.render(seed.row), prompt.read_gold(seed.row))
 
 
-def identify(student: AnyStudent, rows: Sequence[TrainingRow]) -> str:
+def identify(student: AnyStudent, rows: Sequence[TrainingRow], project: Path) -> str:
     """Return the id of the student that `rows` make of `student`.
 
     A base that is a folder counts by what it holds, not by where it is.
     """
     learned = [[row.sample_id, digest([row.messages, row.completion])] for row in rows]
-    base = student.base
+    base = locate_base(project, student).base
     folder = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
-    stamp = _stamp(folder)
-    options = canonical_json(student.model_dump(mode="json"))
-    if folder and stamp:
-        options = options.replace(canonical_json(folder), '"folder"')
-    return digest([options, learned, stamp])[:16]
+    return digest([student.model_dump(mode="json"), learned, _stamp(folder)])[:16]
 
 
 def find_trained(corpus: Corpus, student_id: str) -> Path | None:
@@ -63,7 +60,7 @@ def find_trained(corpus: Corpus, student_id: str) -> Path | None:
     )
     if not found:
         return None
-    folder = Path(found[0])
+    folder = corpus.path.parent / found[0]
     return folder if folder.is_dir() and hash_weights(folder) == found[1] else None
 
 
@@ -73,13 +70,14 @@ def train_student(
     rows: Sequence[TrainingRow],
     folder: Path,
     *,
+    project: Path,
     run_id: str,
     progress: Progress | None = None,
 ) -> Schooled:
     """Train `student` on `rows` into `folder`, unless that was done before.
 
     The teacher's log-probabilities are read only if they are needed: `rows` are the
-    selection's kept samples, or gold rows.
+    selection's kept samples, or gold rows. The base is looked up from `project`.
 
     Raises:
         ConfigError: There is nothing to learn from, or the base cannot be loaded.
@@ -90,13 +88,15 @@ def train_student(
             f"the student {student.name!r} has no rows to learn from: no sample was kept. "
             "Loosen the filters; `synthkd filter` shows what each of them dropped."
         )
-    student_id = identify(student, rows)
+    student_id = identify(student, rows, project)
     if find_trained(corpus, student_id):
         return Schooled(student_id, None)
     if student.method == "kd":
         rows = list(rows_of_samples(corpus, with_logprobs=True))
     checkpoints = folder.parent / ".checkpoints" / f"{student.name}-{student_id}"
-    result = student.train(rows, folder, checkpoint_folder=checkpoints, progress=progress)
+    result = locate_base(project, student).train(
+        rows, folder, checkpoint_folder=checkpoints, progress=progress
+    )
     _write_down(corpus, student, rows, result, student_id=student_id, folder=folder, run_id=run_id)
     return Schooled(student_id, result)
 
@@ -124,6 +124,12 @@ def count_parameters(folder: Path) -> int | None:
                     size *= length
                 count += size
     return count or None
+
+
+def _beside(corpus: Corpus, folder: Path) -> str:
+    """Return `folder` as seen from the corpus where it is below it, so that both can be moved."""
+    home, place = corpus.path.parent.resolve(), folder.resolve()
+    return str(place.relative_to(home) if place.is_relative_to(home) else place)
 
 
 def _stamp(folder: str | None) -> list[list[str | int]]:
@@ -164,7 +170,7 @@ def _write_down(
                 "run_id": run_id,
                 "method": student.method,
                 "base": base if isinstance(base, str) else "from_scratch",
-                "folder": str(folder.resolve()),
+                "folder": _beside(corpus, folder),
                 "options": to_json(student.model_dump(mode="json")),
                 "parameters": result.parameters,
                 "tokens": result.tokens,

@@ -162,3 +162,15 @@ def test_a_wheel_less_folder_runs_a_shipped_pipeline(
     assert project.folder == tmp_path
     assert project.input("data/support/messages.jsonl").is_file()
     assert project.corpus == tmp_path / "runs/quickstart/corpus.duckdb"
+
+
+def test_what_init_writes_runs_at_once(tmp_path: Path) -> None:
+    from synthkd.cli.init_command import command
+
+    folder = tmp_path / "my-task"
+    command.callback(folder)
+
+    outcome = run(read_project(str(folder / "pipeline.yaml")), Notes())
+
+    assert [line.split()[0] for line in outcome.did] == ["generated", "judged", "trained", "wrote"]
+    assert (folder / "runs/students/small/model.safetensors").is_file()
