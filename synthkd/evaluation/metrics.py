@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+
+from synthkd.answers import are_equal, read_whole_number
 
 Metric = Callable[[str, str], float]
 
@@ -24,8 +25,6 @@ _OF_A_NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
-_AROUND_A_NUMBER = re.compile(r"[\s$€£¥₹%]+")
-_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(?(1)|(?=\.))(\.\d+)?")
 
 
 def normalize(text: str) -> str:
@@ -44,7 +43,8 @@ def normalize(text: str) -> str:
         for place, character in enumerate(folded)
         if place in kept or not unicodedata.category(character).startswith("P")
     )
-    words = " ".join(plain.split())
+    # Without what stood between them, a letter and its accent are one character.
+    words = unicodedata.normalize("NFKC", " ".join(plain.split()))
     return " ".join(_ARTICLES.sub(" ", words).split()) or words
 
 
@@ -76,9 +76,9 @@ def numeric_match(prediction: str, reference: str) -> float:
     >>> numeric_match("$1,234.50", "1234.5"), numeric_match("-5", "5")
     (1.0, 0.0)
     """
-    left, right = _read_number(prediction), _read_number(reference)
+    left, right = read_whole_number(prediction), read_whole_number(reference)
     if left is not None and right is not None:
-        return float(left == right)
+        return float(are_equal(left, right))
     return exact_match(prediction, reference)
 
 
@@ -93,10 +93,3 @@ METRICS: Mapping[str, Metric] = {
     "numeric_match": numeric_match,
     "agreement": agreement,
 }
-
-
-def _read_number(text: str) -> Decimal | None:
-    """Return the number that `text` is, units of money and percent signs aside."""
-    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
-    plain = _AROUND_A_NUMBER.sub("", plain).removesuffix(".")
-    return Decimal(plain.replace(",", "")) if plain and _NUMBER.fullmatch(plain) else None

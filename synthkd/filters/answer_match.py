@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from synthkd.filters.answers import (
+from synthkd.answers import (
     DecimalMark,
     Number,
     are_equal,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from synthkd.filters.answers import DecimalMark, normalize_answer, read_number, read_whole_number
+from synthkd.answers import DecimalMark, normalize_answer, read_number, read_whole_number
 from synthkd.filters.base import Filter
 from synthkd.records import Sample, Verdict, drop
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synthkd.corpus import ledger
 from synthkd.corpus.store import Corpus
-from synthkd.evaluation import EvaluationOptions, Interval, evaluate
+from synthkd.evaluation import EvaluationOptions, Interval, Score, evaluate
 from synthkd.pipeline.schooling import count_parameters
 from synthkd.prompts import Prompt
 from synthkd.records import Request, Seed, digest
@@ -97,26 +97,33 @@ def examine(
         (
             {
                 "evaluation_id": evaluation_id,
-                "model": score.model,
-                "role": by_name[score.model].role,
-                "metric": score.metric,
-                "place": place,
-                "value": score.interval.mean,
-                "low": score.interval.low,
-                "high": score.interval.high,
-                "n": score.n,
-                "invalid": score.invalid,
-                **_spread("difference", score.difference),
-                **_spread("retained", score.retained),
-                "parameters": _count(by_name[score.model].folder),
-                "tokens_per_second": speeds[score.model],
                 "held_out_sha256": sha256,
                 "created_at": datetime.now(UTC),
+                "place": place,
+                "tokens_per_second": speeds[score.model],
+                **_describe(score, by_name[score.model]),
             }
             for place, score in enumerate(scores)
         ),
     )
     return True
+
+
+def _describe(score: Score, examinee: Examinee) -> dict[str, object]:
+    """Return the columns that a score and who earned it fill."""
+    return {
+        "model": examinee.name,
+        "role": examinee.role,
+        "parameters": count_parameters(examinee.folder) if examinee.folder else None,
+        "metric": score.metric,
+        "value": score.interval.mean,
+        "low": score.interval.low,
+        "high": score.interval.high,
+        "n": score.n,
+        "invalid": score.invalid,
+        **_spread("difference", score.difference),
+        **_spread("retained", score.retained),
+    }
 
 
 def _read_answers(corpus: Corpus, prompt: Prompt, requests: Sequence[Request]) -> list[str | None]:
@@ -146,7 +153,3 @@ def _spread(name: str, interval: Interval | None) -> dict[str, float | None]:
     """Return the columns of an interval: its mean, low and high end."""
     mean, low, high = interval or (None, None, None)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
-
-
-def _count(folder: Path | None) -> int | None:
-    return count_parameters(folder) if folder else None

@@ -270,7 +270,9 @@ def test_export_writes_trl_columns_and_a_card(
     found = {"datasets": out / "data" / "*.parquet"}.get(form, out)
     reader = "read_json" if form == "jsonl" else "read_parquet"
     with duckdb.connect() as db:
-        read = db.execute(f"SELECT prompt, completion, licenses FROM {reader}('{found}')").fetchall()
+        read = db.execute(
+            f"SELECT prompt, completion, licenses FROM {reader}('{found}')"
+        ).fetchall()
     assert len(read) == 6
     assert read[0][1] == [{"role": "assistant", "content": "yes"}]
     assert "CC0-1.0" in read[0][2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthkd.filters.answers import (
+from synthkd.answers import (
     Number,
     are_equal,
     normalize_answer,
