@@ -50,15 +50,24 @@ def list_missing(without: Mapping[str, str]) -> int:
 
 
 def shorten(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the scores as a table to read: one row a model, one column a metric."""
+    """Return the scores as a table to read: one row a model, one column a metric.
+
+    `of teacher` is the share of the teacher's first metric that a model reaches.
+    """
     table: dict[str, dict[str, Any]] = {}
     metrics = list(dict.fromkeys(score["metric"] for score in scores))
     for score in scores:
         row = table.setdefault(
             score["model"],
-            {"model": score["model"], "role": score["role"], **dict.fromkeys(metrics)},
+            {
+                "model": score["model"],
+                "role": score["role"],
+                **dict.fromkeys([*metrics, "of teacher"]),
+            },
         )
         row[score["metric"]] = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        if score["metric"] == metrics[0] and score["kept_share"] is not None:
+            row["of teacher"] = f"{score['kept_share']:.0%}"
         row["parameters"] = score["parameters"]
         row["tokens/s"] = score["tokens_per_second"] and round(score["tokens_per_second"])
         row["n"] = score["n"]
