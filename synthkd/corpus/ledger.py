@@ -13,7 +13,8 @@ from typing import Any
 import zstandard
 
 from synthkd.corpus.logprobs import CODEC, decode, encode
-from synthkd.corpus.store import Corpus, pages, to_json
+from synthkd.corpus.rows import pages, to_json
+from synthkd.corpus.store import Corpus
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt, Completion, Message, Position, Request, TokenLogprobs
 
@@ -58,14 +59,9 @@ def record(corpus: Corpus, answers: Sequence[tuple[Attempt, Completion | None]])
 
     An attempt without a completion failed, or said nothing that can be read.
     """
-    corpus.db.execute("BEGIN")
-    try:
+    with corpus.transaction():
         corpus.take_in(attempt for attempt, _ in answers)
         _add_completions(corpus, [(a, c) for a, c in answers if c is not None])
-        corpus.db.execute("COMMIT")
-    except BaseException:
-        corpus.db.execute("ROLLBACK")
-        raise
     corpus.settle()
 
 

@@ -3,7 +3,8 @@
 import uuid
 from datetime import UTC, datetime
 
-from synthkd.corpus.store import Corpus, to_json
+from synthkd.corpus.rows import to_json
+from synthkd.corpus.store import Corpus
 from synthkd.records import Json
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from synthkd.corpus.ledger import read_logprobs, read_messages
-from synthkd.corpus.store import Corpus, pages, to_json
+from synthkd.corpus.rows import pages, to_json
+from synthkd.corpus.store import Corpus
 from synthkd.records import Contribution, Sample, Seed, TokenLogprobs, Verdict, digest
 
 _PAGE = 1000  # samples read or written at a time
@@ -134,8 +135,7 @@ def read_samples(
 
 def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Verdict]]) -> None:
     """Put `verdicts` (sample id, filter, step, verdict) in place of the selection's old ones."""
-    corpus.db.execute("BEGIN")
-    try:
+    with corpus.transaction():
         corpus.db.execute(
             "DELETE FROM store.verdicts WHERE sample_id IN (SELECT sample_id FROM selection)"
         )
@@ -154,10 +154,6 @@ def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Ver
                     for key, label, step, verdict in page
                 ),
             )
-        corpus.db.execute("COMMIT")
-    except BaseException:
-        corpus.db.execute("ROLLBACK")
-        raise
 
 
 def read_funnel(corpus: Corpus) -> list[tuple[str, int, int, dict[str, int]]]:

@@ -4,13 +4,12 @@ CORPUS.duckdb            what synthkd knows, and anyone can read with SQL
 CORPUS.duckdb.journal    answers that are not in it yet; gone when there are none
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -19,12 +18,10 @@ import zstandard
 from synthkd.corpus import functions
 from synthkd.corpus.journal import Journal
 from synthkd.corpus.migrations import MIGRATIONS
+from synthkd.corpus.rows import pages, writable
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
-T = TypeVar("T")
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 
 
@@ -65,13 +62,12 @@ class Corpus:
             batch = pa.table(columns)
         except UnicodeEncodeError:
             # Half a character is legal in JSON, and in no column: it is written as its escape.
-            batch = pa.table(
-                {name: [_writable(value) for value in columns[name]] for name in names}
-            )
+            batch = pa.table({name: [writable(value) for value in columns[name]] for name in names})
         self.db.register("incoming", batch)
         verb = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
         try:
-            self.db.execute(f"{verb} INTO {table} BY NAME SELECT * FROM incoming")
+            with _explaining(self.path):
+                self.db.execute(f"{verb} INTO {table} BY NAME SELECT * FROM incoming")
         finally:
             self.db.unregister("incoming")
 
@@ -111,14 +107,31 @@ class Corpus:
 
     def settle(self) -> None:
         """Put what was added on the disk, then empty the journal: in this order nothing is lost."""
-        self.db.execute("CHECKPOINT")
+        with _explaining(self.path):
+            self.db.execute("CHECKPOINT")
         self.journal.clear()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all of what follows, or, if something is raised, none of it."""
+        with _explaining(self.path):
+            self.db.execute("BEGIN")
+            try:
+                yield
+                self.db.execute("COMMIT")
+            except BaseException:
+                with suppress(duckdb.Error):
+                    self.db.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the file, so that another process can open it."""
-        self.db.close()
-        if self._journal is not None:
-            self._journal.close()
+        try:
+            with _explaining(self.path):
+                self.db.close()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,11 +166,13 @@ def open_corpus(path: Path | str, *, create: bool = True) -> Corpus:
         _require(path)
     db = _connect(path, read_only=False)
     try:
-        _migrate(path, db)
+        with _explaining(path):
+            _migrate(path, db)
         corpus = Corpus(path, db, Journal(_journal_path(path)))
         corpus.replay()
     except BaseException:
-        db.close()
+        with suppress(duckdb.Error):
+            db.close()
         raise
     return corpus
 
@@ -224,6 +239,18 @@ def _explain(path: Path, message: str) -> str:
     return f"{path} cannot be opened: {message} Nothing was changed."
 
 
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Say in our words that the disk is full or gone."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        raise CorpusError(
+            f"{path} cannot be written: {error}\nAnswers that are not in it yet stand in its "
+            "journal, and are taken in at the next start; make room and run again."
+        ) from error
+
+
 def _read_version(path: Path, db: duckdb.DuckDBPyConnection) -> int:
     """Return how many migrations the file has seen; 0 for a new one."""
     tables = {
@@ -261,23 +288,3 @@ def _migrate(path: Path, db: duckdb.DuckDBPyConnection) -> None:
         step(db)
         db.execute("INSERT INTO store.migrations (version) VALUES (?)", [number])
         db.execute("COMMIT")
-
-
-def pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield `rows` in lists of `size`, the last one shorter."""
-    remaining = iter(rows)
-    while page := list(islice(remaining, size)):
-        yield page
-
-
-def to_json(value: object) -> str:
-    """Return `value` as the text of a JSON column; half a character becomes its escape as text."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):04x}", text)
-
-
-def _writable(value: object) -> object:
-    """Return a text with the halves of characters escaped, and anything else as it is."""
-    if isinstance(value, str):
-        return _SURROGATE.sub(lambda found: rf"\u{ord(found[0]):04x}", value)
-    return value

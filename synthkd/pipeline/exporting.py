@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthkd.corpus.rows import pages
 from synthkd.corpus.samples import read_samples, select
-from synthkd.corpus.store import Corpus, pages
+from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.reports import write_dataset_card
 

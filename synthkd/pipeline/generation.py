@@ -15,8 +15,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from synthkd.corpus import ledger
+from synthkd.corpus.rows import pages
 from synthkd.corpus.samples import add_samples, add_seeds, sample_id
-from synthkd.corpus.store import Corpus, pages
+from synthkd.corpus.store import Corpus
+from synthkd.errors import BudgetError, TeacherError
 from synthkd.prompts import Prompt
 from synthkd.records import Contribution, Request, Seed
 from synthkd.rights.licenses import read_license
@@ -75,14 +77,19 @@ def generate(
     plan = [(material, _plan(material, teacher, options)) for material in materials]
     write_down(corpus, materials)
     requests = [request for _, asks in plan for _, request in asks] if ask else []
-    try:
-        asked = ask_all(corpus, teacher, options, requests, run_id=run_id, progress=progress)
-    finally:
-        # What was answered becomes samples, also when something stopped the rest.
-        generated = Generated()
-        terms = describe_teacher(name, teacher.host, options)
+    generated = Generated()
+    terms = describe_teacher(name, teacher.host, options)
+
+    def read() -> None:
         for material, asks in plan:
             read_answers(corpus, material, asks, terms, generated, run_id=run_id)
+
+    try:
+        asked = ask_all(corpus, teacher, options, requests, run_id=run_id, progress=progress)
+    except (BudgetError, TeacherError, KeyboardInterrupt):
+        read()  # what was answered becomes samples, also when something stopped the rest
+        raise
+    read()
     generated.already, generated.asked = asked.already, asked.answered
     generated.without_logprobs = asked.without_logprobs
     for _, asks in plan:

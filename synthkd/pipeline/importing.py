@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from synthkd.corpus import ledger
-from synthkd.corpus.store import Corpus, pages
+from synthkd.corpus.rows import pages
+from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.generation import (
     Generated,

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from synthkd.corpus.rows import pages, to_json
 from synthkd.corpus.samples import read_samples
-from synthkd.corpus.store import Corpus, pages, to_json
+from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.paths import locate_base
 from synthkd.prompts import Prompt
@@ -158,46 +159,45 @@ def _write_down(
 ) -> None:
     """Write down the student, its learning curve, and which samples it learned."""
     base = student.base
-    corpus.db.execute("BEGIN")
-    for table in ("learning", "student_samples", "students"):
-        corpus.db.execute(f"DELETE FROM store.{table} WHERE student_id = ?", [student_id])
-    corpus.insert(
-        "store.students",
-        [
-            {
-                "student_id": student_id,
-                "name": student.name,
-                "run_id": run_id,
-                "method": student.method,
-                "base": base if isinstance(base, str) else "from_scratch",
-                "folder": _beside(corpus, folder),
-                "options": to_json(student.model_dump(mode="json")),
-                "parameters": result.parameters,
-                "tokens": result.tokens,
-                "seconds": result.seconds,
-                "coverage": result.coverage,
-                "weights_sha256": hash_weights(folder),
-                "created_at": datetime.now(UTC),
-            }
-        ],
-    )
-    if student.gold is None:
-        for page in pages(rows, 1000):
-            corpus.insert(
-                "store.student_samples",
-                ({"student_id": student_id, "sample_id": row.sample_id} for row in page),
-            )
-    corpus.insert(
-        "store.learning",
-        (
-            {
-                "student_id": student_id,
-                "step": entry.step,
-                "measures": to_json(
-                    {name: value for name, value in asdict(entry).items() if name != "step"}
-                ),
-            }
-            for entry in result.log
-        ),
-    )
-    corpus.db.execute("COMMIT")
+    with corpus.transaction():
+        for table in ("learning", "student_samples", "students"):
+            corpus.db.execute(f"DELETE FROM store.{table} WHERE student_id = ?", [student_id])
+        corpus.insert(
+            "store.students",
+            [
+                {
+                    "student_id": student_id,
+                    "name": student.name,
+                    "run_id": run_id,
+                    "method": student.method,
+                    "base": base if isinstance(base, str) else "from_scratch",
+                    "folder": _beside(corpus, folder),
+                    "options": to_json(student.model_dump(mode="json")),
+                    "parameters": result.parameters,
+                    "tokens": result.tokens,
+                    "seconds": result.seconds,
+                    "coverage": result.coverage,
+                    "weights_sha256": hash_weights(folder),
+                    "created_at": datetime.now(UTC),
+                }
+            ],
+        )
+        if student.gold is None:
+            for page in pages(rows, 1000):
+                corpus.insert(
+                    "store.student_samples",
+                    ({"student_id": student_id, "sample_id": row.sample_id} for row in page),
+                )
+        corpus.insert(
+            "store.learning",
+            (
+                {
+                    "student_id": student_id,
+                    "step": entry.step,
+                    "measures": to_json(
+                        {name: value for name, value in asdict(entry).items() if name != "step"}
+                    ),
+                }
+                for entry in result.log
+            ),
+        )

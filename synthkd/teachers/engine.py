@@ -22,7 +22,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from tenacity.wait import wait_exponential_jitter
 
 from synthkd.corpus import ledger
-from synthkd.corpus.store import Corpus, pages
+from synthkd.corpus.rows import pages
+from synthkd.corpus.store import Corpus
 from synthkd.errors import BudgetError, CorpusError, SynthkdError, TeacherError
 from synthkd.records import Attempt, Completion, Request
 from synthkd.teachers import parse

@@ -368,3 +368,43 @@ def test_interrupting_is_exit_130_and_says_what_is_kept(
 
     assert said.code == 130
     assert "Everything answered is kept" in said.err
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv = ["synthkd", *sys.argv[2:]]
+from synthkd.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("room", [20_000, 300_000, 900_000, 1_500_000])
+def test_a_full_disk_is_told_and_no_paid_answer_is_lost(
+    synthkd: Call, tmp_path: Path, corpus: Path, loopback: Loopback, room: int
+) -> None:
+    """A limit on the size of files stands for the disk; the corpus and its journal grow over it."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"prompt": "say {n}"}}\n' for n in range(300)))
+    noise = "".join(chr(33 + (n * n * 7919) % 90) for n in range(6000))
+    loopback.answer = lambda asked: Reply.of(chat(asked.body["messages"][0]["content"] + noise))
+    words = [
+        "generate", "--prompts", rows, "--corpus", corpus, "--model", "openai/m", "--license",
+        "CC0-1.0", "--base-url", f"{loopback.url}/v1", "--concurrency", "4",
+    ]  # fmt: skip
+
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(room), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    bought = len(loopback.requests)
+    again = synthkd(*words, "--json")
+
+    assert said.returncode == 2, said.stderr
+    assert "Traceback" not in said.stderr
+    assert "make room" in said.stderr or "Nothing was changed" in said.stderr
+    assert (again.code, json.loads(again.out)["samples"]) == (0, 300)
+    assert len(loopback.requests) - bought >= 300 - bought
+    assert bought + json.loads(again.out)["asked"] - 300 <= 4
