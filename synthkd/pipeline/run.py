@@ -80,6 +80,7 @@ class _Run:
         self.outcome = Outcome(run_id)
         self.home = project.corpus.parent
         self.sample_ids: list[str] = []
+        self.student_ids: dict[str, str] = {}
 
     def do(self, steps: Collection[str]) -> Outcome:
         """Do what is not done of `steps`."""
@@ -153,20 +154,25 @@ class _Run:
             run_id=self.outcome.run_id,
             progress=self.listener.progress(f"train {student.name}"),
         )
+        self.student_ids[student.name] = student_id
         if result is None:
             return
-        use = self.pipeline.use
-        write_model_card(
-            self.corpus,
-            student_id,
-            folder,
-            name=student.name,
-            use=use.model_dump(exclude_none=True) if use else None,
-        )
+        self.write_card(student)
         covered = "" if result.coverage is None else f", {result.coverage:.0%} of tokens by kd"
         self.did(
             f"trained {student.name}: {len(rows)} rows, {result.parameters:,} parameters, "
             f"{result.seconds:.0f} s{covered}"
+        )
+
+    def write_card(self, student: AnyStudent) -> None:
+        """Write the card of a student, with its scores if it has any."""
+        use = self.pipeline.use
+        write_model_card(
+            self.corpus,
+            self.student_ids[student.name],
+            self.folder(student),
+            name=student.name,
+            use=use.model_dump(exclude_none=True) if use else None,
         )
 
     def folder(self, student: AnyStudent) -> Path:
@@ -200,6 +206,9 @@ class _Run:
             progress=self.listener.progress,
         ):
             self.did(f"evaluated {len(examinees)} models on {len(held_out.seeds)} held-out rows")
+            for student in self.pipeline.students:
+                if student.name in self.student_ids:
+                    self.write_card(student)
 
     def report(self) -> None:
         """Write the report, unless nothing changed since the last one."""

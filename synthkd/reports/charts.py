@@ -59,7 +59,7 @@ def compare(metric: str, estimates: Sequence[Estimate], ident: str) -> Markup:
     row, foot = 30, 12 + 30 * len(estimates)
     ends = [end for e in estimates for end in (e.value, e.low, e.high) if end is not None]
     ticks = find_ticks(min(ends, default=0.0), max(ends, default=1.0))
-    scale = _Scale(ticks[0], ticks[-1], 200, 570)
+    scale = _Scale(ticks[0], ticks[-1], 200, 555)
     parts = []
     for tick in ticks:
         x = scale(tick)

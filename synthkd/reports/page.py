@@ -25,6 +25,7 @@ _DRAWN = 20  # samples shown
 _RUNS = 10  # runs listed
 _LONGEST = 20_000  # characters of one text; the corpus has the rest
 _MINUTE, _HOUR = 60, 3600
+_NO_BREAK = "\u00a0"
 
 _VERDICTS = {
     "allow": "no rule objects",
@@ -147,8 +148,10 @@ def _say_result(standings: Sequence[Standing], leading: str) -> str:
 def _say_cost(row: Row) -> str:
     if row["cost_usd"] is None:
         return "no bill" if row["is_free"] else "unknown"
-    unpriced = f", and {row['unpriced']:,} answers of unknown cost" if row["unpriced"] else ""
-    return _money(row["cost_usd"]) + unpriced
+    said, unpriced = _money(row["cost_usd"]), row["unpriced"]
+    if unpriced:
+        said += f", and {unpriced:,} {'answer' if unpriced == 1 else 'answers'} of unknown cost"
+    return said
 
 
 def _say_total(costs: Sequence[Row]) -> str:
@@ -176,15 +179,18 @@ def _figure(number: float | None) -> str:
 
 
 def _share(number: float | None) -> str:
-    return "not known" if number is None else f"{number:.1%}".replace("%", " %")
+    return "not known" if number is None else f"{number:.1%}".replace("%", f"{_NO_BREAK}%")
 
 
 def _duration(seconds: float) -> str:
     if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{_NO_BREAK}s"
+    seconds = round(seconds)
     if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:02.0f} s"
-    return f"{seconds // _HOUR:,.0f} h {seconds % _HOUR // _MINUTE:02.0f} min"
+        said = f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:02.0f} s"
+    else:
+        said = f"{seconds // _HOUR:,.0f} h {seconds % _HOUR // _MINUTE:02.0f} min"
+    return said.replace(" ", _NO_BREAK)
 
 
 def _show(value: object) -> object:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from synthkd.corpus.ledger import add_requests, record
+from synthkd.corpus.rows import to_json
 from synthkd.corpus.runs import start_run
 from synthkd.corpus.samples import add_samples, add_seeds, replace_verdicts, sample_id, select
-from synthkd.corpus.store import Corpus, open_corpus, to_json
+from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.records import (
     KEEP,
     Attempt,
