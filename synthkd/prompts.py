@@ -150,7 +150,8 @@ class _Verbatim(Prompt):
         if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
             raise ConfigError(
                 f"a row has neither a text `prompt` nor `messages` with a role (system, user, "
-                f"assistant) and a text content each: {dict(row)!r:.200}"
+                f"assistant) and a text content each: {dict(row)!r:.200}. Name a prompt file if "
+                "its columns fill one."
             )
         return tuple(Message(message["role"], message["content"]) for message in messages)
 
@@ -177,7 +178,7 @@ def read_prompt(path: Path, name: str = "") -> Prompt:
     """
     name = name or str(path)
     try:
-        text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+        text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name} cannot be read as a prompt: {error}") from error
     return parse_prompt(text, name)

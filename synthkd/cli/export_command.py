@@ -40,16 +40,18 @@ def command(
       synthkd export pipelines/quickstart.yaml --out support.jsonl
       synthkd export --corpus c.duckdb --format datasets --out my-dataset
     """
-    from synthkd.corpus.store import read_corpus
+    from synthkd.cli.terminal import Terminal
     from synthkd.pipeline import read_project
+    from synthkd.pipeline.adhoc import open_all, open_pipeline
     from synthkd.pipeline.exporting import export
 
     need_one(pipeline, corpus)
-    name = corpus.stem if corpus else ""
     if pipeline:
         project = read_project(pipeline, settings)
-        corpus, name = project.corpus, project.pipeline.name
-    if corpus:
-        with read_corpus(corpus) as opened:
+        with open_pipeline(project, Terminal()) as opened:
+            name = project.pipeline.name
             count = export(opened, out, form, name=name, only_kept=not everything)
-        click.echo(f"{out}: {count} samples")
+    elif corpus:
+        with open_all(corpus) as opened:
+            count = export(opened, out, form, name=corpus.stem, only_kept=not everything)
+    click.echo(f"{out}: {count} samples")

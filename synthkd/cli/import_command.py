@@ -53,12 +53,12 @@ def command(
     from synthkd.cli.summary import tell_generated
     from synthkd.corpus.runs import finish_run, start_run
     from synthkd.corpus.store import open_corpus
-    from synthkd.pipeline.adhoc import license_or_none
+    from synthkd.pipeline.adhoc import find_prompt, license_or_none
     from synthkd.pipeline.importing import import_file
-    from synthkd.prompts import VERBATIM, read_prompt
+    from synthkd.prompts import VERBATIM
 
     license_id = license_or_none(license_)
-    prompt = read_prompt(prompt_file) if prompt_file else VERBATIM
+    prompt = find_prompt(prompt_file) if prompt_file else VERBATIM
     if not all(model.partition("/")):
         raise click.UsageError(f"--model {model}: write who answered as PROVIDER/NAME.")
     with open_corpus(corpus) as opened:

@@ -22,17 +22,19 @@ def command(
       synthkd report pipelines/quickstart.yaml
       synthkd report --corpus c.duckdb --out report.html
     """
-    from synthkd.corpus.store import read_corpus
+    from synthkd.cli.terminal import Terminal
     from synthkd.pipeline import read_project
+    from synthkd.pipeline.adhoc import open_all, open_pipeline
     from synthkd.reports import write_report
 
     need_one(pipeline, corpus)
-    name = corpus.stem if corpus else ""
     if pipeline:
         project = read_project(pipeline, settings)
-        corpus, name = project.corpus, project.pipeline.name
-    if corpus:
+        path = out or project.corpus.parent / "report.html"
+        with open_pipeline(project, Terminal()) as opened:
+            write_report(opened, project.pipeline.name, path)
+    elif corpus:
         path = out or corpus.parent / "report.html"
-        with read_corpus(corpus) as opened:
-            write_report(opened, name, path)
-        click.echo(path)
+        with open_all(corpus) as opened:
+            write_report(opened, corpus.stem, path)
+    click.echo(path)

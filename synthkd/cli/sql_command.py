@@ -14,7 +14,7 @@ from synthkd.cli.options import json_option
 @click.argument("query")
 @json_option
 def command(corpus: Path, query: str, *, as_json: bool) -> None:
-    """Ask the corpus with SQL; it is opened to read only.
+    """Ask the corpus with SQL; nothing is written, to it or to any other file.
 
     Views: samples, kept, attempts, verdicts, logprobs, rights, contributions, students,
     evaluations, reviews.
@@ -31,6 +31,7 @@ def command(corpus: Path, query: str, *, as_json: bool) -> None:
     from synthkd.errors import ConfigError
 
     with read_corpus(corpus) as opened:
+        opened.db.execute("SET enable_external_access = false")
         try:
             cursor = opened.db.execute(query)
             columns = cursor.description or []

@@ -1,6 +1,7 @@
 """Steps without a pipeline file: the same ones, on a corpus and a few options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from synthkd.corpus.runs import finish_run, start_run
 from synthkd.corpus.samples import select
-from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.corpus.store import Corpus, open_corpus, read_corpus
 from synthkd.errors import ConfigError
 from synthkd.evaluation import EvaluationOptions
 from synthkd.filters import parse_filter
@@ -17,7 +18,7 @@ from synthkd.pipeline.examination import examine, examine_student
 from synthkd.pipeline.filtering import Stage, filter_samples
 from synthkd.pipeline.generation import NO_LICENSE, Generated, Material, generate
 from synthkd.pipeline.model import Project
-from synthkd.pipeline.paths import locate_teacher
+from synthkd.pipeline.paths import find_input, locate_teacher
 from synthkd.pipeline.preparation import prepare
 from synthkd.pipeline.run import Listener
 from synthkd.pipeline.schooling import (
@@ -92,7 +93,7 @@ def generate_file(
     Raises:
         BudgetError, ConfigError, CorpusError, TeacherError: As `generate`.
     """
-    prompt = read_prompt(prompt_file) if prompt_file else VERBATIM
+    prompt = find_prompt(prompt_file) if prompt_file else VERBATIM
     license_id = license_or_none(license_)
     if license_id == NO_LICENSE:
         listener.say(
@@ -123,6 +124,15 @@ def generate_file(
     return generated
 
 
+def find_prompt(path: Path) -> Prompt:
+    """Return the prompt in a file here, or in one that synthkd ships.
+
+    Raises:
+        ConfigError: The file is no prompt.
+    """
+    return read_prompt(find_input(Path.cwd(), str(path)), str(path))
+
+
 def prompt_of(corpus: Corpus, prompt_file: Path | None) -> Prompt:
     """Return the prompt in a file, or else the one most samples of `corpus` came from.
 
@@ -130,7 +140,7 @@ def prompt_of(corpus: Corpus, prompt_file: Path | None) -> Prompt:
         ConfigError: The file is no prompt.
     """
     if prompt_file:
-        return read_prompt(prompt_file)
+        return find_prompt(prompt_file)
     found = corpus.first(
         "SELECT p.name, p.text FROM store.samples s JOIN store.prompts p USING (prompt_version) "
         "GROUP BY ALL ORDER BY count(*) DESC, p.name LIMIT 1"
@@ -151,8 +161,9 @@ def judge_corpus(path: Path, filters: Sequence[str], *, dry_run: bool = False) -
         return filter_samples(corpus, rules, dry_run=dry_run)
 
 
-def judge_pipeline(project: Project, listener: Listener, *, dry_run: bool = False) -> list[Stage]:
-    """Judge the samples of a pipeline by its filters; nothing is asked.
+@contextmanager
+def open_pipeline(project: Project, listener: Listener) -> Iterator[Corpus]:
+    """Open the corpus of a pipeline with the samples of its own selected; nothing is asked.
 
     Raises:
         ConfigError: Something in the pipeline is not right.
@@ -161,17 +172,39 @@ def judge_pipeline(project: Project, listener: Listener, *, dry_run: bool = Fals
     work, teacher = prepare(project), project.teacher
     for note in work.notes:
         listener.say(f"note: {note}")
-    if teacher is None:
-        raise ConfigError(f"{project.file} has no teacher, so it has no samples to judge.")
     with open_corpus(project.corpus, create=False) as corpus:
-        run_id = start_run(corpus, "filter", project.pipeline.model_dump(mode="json"))
-        generated = generate(
-            corpus, work.materials, teacher, name=project.teacher_name, run_id=run_id, ask=False
-        )
-        select(corpus, generated.sample_ids)
-        stages = filter_samples(corpus, project.pipeline.filters, dry_run=dry_run)
+        run_id = start_run(corpus, "read", project.pipeline.model_dump(mode="json"))
+        ids: list[str] = []
+        if teacher:
+            name = project.teacher_name
+            asked = generate(corpus, work.materials, teacher, name=name, run_id=run_id, ask=False)
+            ids = asked.sample_ids
+        select(corpus, ids)
+        yield corpus
         finish_run(corpus, run_id)
-    return stages
+
+
+@contextmanager
+def open_all(path: Path) -> Iterator[Corpus]:
+    """Open a corpus to read, with every sample selected.
+
+    Raises:
+        CorpusError: The corpus cannot be opened.
+    """
+    with read_corpus(path) as corpus:
+        select(corpus, None)
+        yield corpus
+
+
+def judge_pipeline(project: Project, listener: Listener, *, dry_run: bool = False) -> list[Stage]:
+    """Judge the samples of a pipeline by its filters; nothing is asked.
+
+    Raises:
+        ConfigError: Something in the pipeline is not right.
+        CorpusError: The corpus cannot be opened.
+    """
+    with open_pipeline(project, listener) as corpus:
+        return filter_samples(corpus, project.pipeline.filters, dry_run=dry_run)
 
 
 def train_corpus(

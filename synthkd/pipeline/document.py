@@ -45,7 +45,7 @@ def read_document(path: Path, name: str, settings: Sequence[str] = ()) -> Docume
         ConfigError: It cannot be read, is not YAML, or a setting is not KEY=VALUE.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no pipeline file {name}. `synthkd init DIR` writes one to start from."
@@ -93,7 +93,10 @@ def explain(error: ValidationError, document: Document, model: type[BaseModel]) 
     """Yield each mistake in `error` as a line of ours, in the order of the file."""
     schema = model.model_json_schema()
     told = []
-    for detail in error.errors():
+    details = error.errors()
+    for detail in details:
+        if _is_the_other_reading(detail, details):
+            continue
         loc = _strip_tags(detail["loc"], document.value)
         place = document.place(loc)
         number = re.search(r":(\d+)$", place)
@@ -174,6 +177,14 @@ def _set(value: Json, setting: str, places: dict[Loc, str]) -> str | None:
         return f"--set {setting}: there is no {path.strip()}"
     places[tuple(keys)] = f"--set {path.strip()}"
     return None
+
+
+def _is_the_other_reading(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Return whether this only says that options are no text, where they were meant as options."""
+    if detail["type"] != "string_type" or not isinstance(detail["input"], dict):
+        return False
+    place = detail["loc"][:-1]
+    return any(other is not detail and other["loc"][: len(place)] == place for other in details)
 
 
 def _strip_tags(loc: Sequence[str | int], value: Json) -> Loc:

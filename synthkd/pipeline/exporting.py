@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthkd.corpus.rows import pages
-from synthkd.corpus.samples import read_samples, select
+from synthkd.corpus.samples import read_samples
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.reports import write_dataset_card
@@ -39,17 +39,17 @@ _PAGE = 1000  # rows written at a time
 
 
 def export(corpus: Corpus, out: Path, form: Form, *, name: str, only_kept: bool = True) -> int:
-    """Write the samples of `corpus` to `out` and a card beside them; return how many.
+    """Write the selected samples of `corpus` to `out` and a card beside them; return how many.
 
     `datasets` makes a folder that `datasets.load_dataset(FOLDER)` reads.
 
     Raises:
         ConfigError: There is nothing to export, or `out` cannot be written.
     """
-    select(corpus, None)
     rows = _read_rows(corpus, only_kept=only_kept)
     try:
         if form == "datasets":
+            _refuse_other_folder(out)
             (out / "data").mkdir(parents=True, exist_ok=True)
             count = _write_parquet(rows, out / "data" / "train-00000-of-00001.parquet")
             card = out / "README.md"
@@ -62,6 +62,20 @@ def export(corpus: Corpus, out: Path, form: Form, *, name: str, only_kept: bool 
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; name another.") from error
     return count
+
+
+def _refuse_other_folder(out: Path) -> None:
+    """Refuse a folder that holds what synthkd did not write: its README would be replaced."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    card = out / "README.md"
+    if not card.is_file() or "- synthkd\n" not in card.read_text(
+        encoding="utf-8", errors="replace"
+    ):
+        raise ConfigError(
+            f"{out} holds other files, and a dataset's card would stand among them; nothing was "
+            "written. Name an empty folder, or one that is not there yet."
+        )
 
 
 def _read_rows(corpus: Corpus, *, only_kept: bool) -> Iterator[dict[str, Any]]:

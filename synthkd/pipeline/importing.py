@@ -66,7 +66,8 @@ def import_file(
     answers = _read_answers(file, form or _guess(file), prompt, path)
     material = Material(name, str(path), license, file.sha256, file.seeds, prompt)
     write_down(corpus, [material])
-    asks = []
+    asks: list[tuple[Seed, Request]] = []
+    fresh = 0
     for page in pages(answers, _PAGE):
         requests = [_as_request(answer, model, host) for answer in page]
         known = ledger.answered(corpus, [request.key for request in requests])
@@ -77,11 +78,11 @@ def import_file(
             if request.key not in known
         ]
         ledger.record(corpus, taken)
+        fresh += len(taken)
         asks += [(a.seed, request) for a, request in zip(page, requests, strict=True)]
-    generated = Generated()
+    generated = Generated(asked=fresh, already=len(asks) - fresh)
     teacher = describe_teacher(model, host)
     read_answers(corpus, material, asks, teacher, generated, run_id=run_id)
-    generated.asked = len(generated.sample_ids)
     return generated
 
 

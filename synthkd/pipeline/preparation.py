@@ -67,6 +67,10 @@ def prepare(project: Project) -> Work:
     notes = _meet_teacher(project, mistakes)
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
+    if held_out:
+        learned = [seed for material in materials for seed in material.seeds]
+        learned += [seed for rows in gold.values() for seed in rows]
+        notes += _tell_overlap(prompt, learned, held_out.seeds)
     return Work(prompt, materials, gold, held_out, notes)
 
 
@@ -91,7 +95,7 @@ def _require_reference(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None
             f"{prompt.name}: it names no reference, so held-out answers cannot be compared with "
             "anything; add `reference: COLUMN` to its front matter"
         )
-    require_columns(seeds, [column], path)
+    require_columns(seeds, [column], path, "answers are compared with")
 
 
 def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> Sequence[Seed]:
@@ -120,6 +124,20 @@ def _judge_base(project: Project, student: AnyStudent) -> list[str]:
 def _may_be_hub_id(name: str) -> bool:
     parts = name.split("/")
     return len(parts) == len(["organization", "name"]) and all(parts) and name[0] not in ".~"
+
+
+def _tell_overlap(prompt: Prompt, learned: Sequence[Seed], held_out: Sequence[Seed]) -> list[str]:
+    """Say how many held-out prompts the students learn from: they measure memory, not skill."""
+    known = {prompt.render(seed.row) for seed in learned}
+    count = sum(prompt.render(seed.row) in known for seed in held_out)
+    if not count:
+        return []
+    return [
+        (
+            f"{count} of {len(held_out)} held-out rows ask what students learn from, so the "
+            "scores are too good; take these rows out of one of the files"
+        )
+    ]
 
 
 def _meet_teacher(project: Project, mistakes: list[str]) -> list[str]:

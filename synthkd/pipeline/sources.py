@@ -157,16 +157,23 @@ def _read_parquet(path: Path, mistakes: list[str]) -> Iterator[tuple[int, Row]]:
             yield number, row
 
 
-def require_columns(seeds: Iterable[Seed], columns: Iterable[str], path: str) -> None:
-    """Refuse seeds that lack what the prompt asks for.
+def require_columns(
+    seeds: Iterable[Seed], columns: Iterable[str], path: str, why: str = "the prompt asks for"
+) -> None:
+    """Refuse seeds that have nothing in a column that is needed, and say `why` it is.
 
     Raises:
-        ConfigError: Some row has no such column.
+        ConfigError: Some row has no such column, or it is null or blank.
     """
+    mistakes = []
     for column in columns:
-        lacking = [seed.seed_id for seed in seeds if column not in seed.row]
+        lacking = [seed.seed_id for seed in seeds if _is_blank(seed.row.get(column))]
         if lacking:
-            raise ConfigError(
-                f"{path}: {len(lacking)} rows have no {column!r}, which the prompt asks for "
-                f"(first: {lacking[0]!r}). Add the column, or drop it from the prompt's inputs."
-            )
+            count = "1 row has" if len(lacking) == 1 else f"{len(lacking)} rows have"
+            mistakes.append(f"{count} no {column!r}, or an empty one (first: {lacking[0]!r})")
+    if mistakes:
+        raise ConfigError(f"{path} lacks what {why}; fill it in, or leave the rows out:", mistakes)
+
+
+def _is_blank(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -292,6 +292,24 @@ def test_an_exported_folder_loads_with_datasets(
     assert loaded["train"].num_rows == 6
 
 
+def test_an_export_leaves_the_files_of_others_alone(
+    synthkd: Call, generate: Call, corpus: Path, tmp_path: Path
+) -> None:
+    generate()
+    theirs = tmp_path / "project"
+    theirs.mkdir()
+    (theirs / "README.md").write_text("# mine")
+    export = ("export", "--corpus", corpus, "--format", "datasets", "--out")
+
+    refused = synthkd(*export, theirs)
+    first, again = synthkd(*export, tmp_path / "d"), synthkd(*export, tmp_path / "d")
+
+    assert refused.code == 2
+    assert "holds other files" in refused.err
+    assert (theirs / "README.md").read_text() == "# mine"
+    assert (first.code, again.code) == (0, 0)
+
+
 def test_nothing_kept_is_nothing_exported(
     synthkd: Call, generate: Call, corpus: Path, tmp_path: Path
 ) -> None:
@@ -310,7 +328,7 @@ def test_sql_that_is_wrong_or_writes_is_refused(
 ) -> None:
     generate()
 
-    for query in ("SELECT nonsense", "DELETE FROM store.samples"):
+    for query in ("SELECT nonsense", "DELETE FROM store.samples", "COPY (SELECT 1) TO 'x.csv'"):
         said = synthkd("sql", corpus, query)
 
         assert said.code == 2

@@ -49,9 +49,9 @@ def test_prompts_and_completions_are_taken_in_once(corpus: Corpus, tmp_path: Pat
     rows = [{"prompt": "a", "completion": "1"}, {"prompt": "a", "completion": "2"}]
     path = write(tmp_path, *rows)
 
-    for _ in range(2):
-        take_in(corpus, path)
+    taken = [take_in(corpus, path) for _ in range(2)]
 
+    assert [(t.asked, t.already) for t in taken] == [(2, 0), (0, 2)]
     assert sorted(texts(corpus)) == [("a", "1"), ("a", "2")]
     assert corpus.first("SELECT count(*) FROM attempts") == (2,)
 

@@ -174,3 +174,32 @@ def test_what_init_writes_runs_at_once(tmp_path: Path) -> None:
 
     assert [line.split()[0] for line in outcome.did] == ["generated", "judged", "trained", "wrote"]
     assert (folder / "runs/students/small/model.safetensors").is_file()
+
+
+def test_an_edited_prompt_exports_what_its_students_learn(tmp_path: Path) -> None:
+    from synthkd.cli.init_command import command
+    from synthkd.pipeline.adhoc import open_pipeline
+    from synthkd.pipeline.exporting import export
+
+    command.callback(tmp_path)
+    settings = ("students=[]", "teacher.samples=1")
+    for text in ("{{ message }}", "Customer: {{ message }}"):
+        prompt = (tmp_path / "prompt.md").read_text().replace("{{ message }}", text)
+        (tmp_path / "prompt.md").write_text(prompt)
+        project = read_project(str(tmp_path / "pipeline.yaml"), settings)
+        run(project, Notes())
+
+    with open_pipeline(project, Notes()) as corpus:
+        count = export(corpus, tmp_path / "out.jsonl", "jsonl", name="x", only_kept=False)
+
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
+    assert count == len(rows) == 10
+    assert all(row["prompt"][0]["content"].startswith("Customer: ") for row in rows)
+
+
+def test_held_out_rows_that_students_learn_from_are_noted(tmp_path: Path) -> None:
+    from synthkd.pipeline import prepare
+
+    project = read(tmp_path, "evaluation.held_out.path=data/support/gold_small.jsonl")
+
+    assert "12 of 12 held-out rows ask what students learn from" in prepare(project).notes[0]

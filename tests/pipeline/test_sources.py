@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthkd.errors import ConfigError
-from synthkd.pipeline.sources import read_source
+from synthkd.pipeline.sources import read_source, require_columns
 
 
 def write(tmp_path: Path, name: str, content: bytes | str) -> Path:
@@ -97,3 +97,14 @@ def test_a_parquet_file_with_nan_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="row 2: it holds NaN"):
         read_source("s", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_a_row_with_nothing_to_ask_is_refused(tmp_path: Path, value: str | None) -> None:
+    rows = [{"id": "1", "text": "a"}, {"id": "2", "text": value}, {"id": "3"}]
+    path = write(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    with pytest.raises(
+        ConfigError, match="2 rows have no 'text', or an empty one \\(first: '2'\\)"
+    ):
+        require_columns(read_source("s", path).seeds, ["text"], "a.jsonl")
