@@ -136,6 +136,8 @@ def read_samples(
 def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Verdict]]) -> None:
     """Put `verdicts` (sample id, filter, step, verdict) in place of the selection's old ones."""
     with corpus.transaction():
+        # Whoever judged these samples before has to judge them again: its verdicts are gone.
+        corpus.db.execute("DELETE FROM store.steps WHERE starts_with(step, 'filter ')")
         corpus.db.execute(
             "DELETE FROM store.verdicts WHERE sample_id IN (SELECT sample_id FROM selection)"
         )

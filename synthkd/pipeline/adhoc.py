@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from synthkd.corpus.runs import finish_run, start_run
 from synthkd.corpus.samples import select
@@ -74,7 +74,7 @@ def license_or_none(text: str | None) -> str:
     if text is None:
         return NO_LICENSE
     try:
-        return TypeAdapter(str).validate_python(read_license(text))
+        return read_license(text)
     except ValueError as error:
         raise ConfigError(f"--license: {error}") from error
 
@@ -103,8 +103,6 @@ def generate_file(
     source = read_source(rows.stem, rows)
     require_columns(source.seeds, prompt.front_matter.inputs, str(rows))
     material = Material(rows.stem, str(rows), license_id, source.sha256, source.seeds, prompt)
-    for seed in source.seeds:
-        prompt.render(seed.row)
     with open_corpus(corpus_path) as corpus:
         run_id = start_run(corpus, "generate", options.model_dump(mode="json"))
         generated = generate(
@@ -266,6 +264,12 @@ def evaluate_corpus(
     with open_corpus(path) as corpus:
         prompt = prompt_of(corpus, prompt_file)
         require_columns(source.seeds, prompt.front_matter.inputs, str(held_out))
+        if all(prompt.reference(seed.row) is None for seed in source.seeds):
+            column = prompt.front_matter.reference
+            raise ConfigError(
+                f"{held_out} holds no right answers, so there is nothing to compare with; "
+                + (f"add the column {column!r}" if column else "name a reference in the prompt")
+            )
         run_id = start_run(corpus, "evaluate", options.model_dump(mode="json"))
         examinees = [examine_student(folder.name, "student", folder, options) for folder in folders]
         examine(

@@ -69,3 +69,20 @@ def test_kd_on_answers_without_logprobs_names_the_ways_out(
 
     assert ended.value.code == 2
     assert "sft" in capsys.readouterr().err
+
+
+def test_held_out_rows_without_right_answers_are_refused(
+    finished: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    corpus, rows = tmp_path / "corpus.duckdb", tmp_path / "rows.jsonl"
+    shutil.copy(finished[0] / "corpus.duckdb", corpus)
+    rows.write_text('{"message": "Where is my lamp?"}\n')
+    student = finished[0] / "students" / "student-kd"
+    words = ["evaluate", "--corpus", corpus, "--student", student, "--held-out", rows]
+    monkeypatch.setattr(sys, "argv", ["synthkd", *map(str, words)])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert "holds no right answers" in capsys.readouterr().err

@@ -203,3 +203,19 @@ def test_held_out_rows_that_students_learn_from_are_noted(tmp_path: Path) -> Non
     project = read(tmp_path, "evaluation.held_out.path=data/support/gold_small.jsonl")
 
     assert "12 of 12 held-out rows ask what students learn from" in prepare(project).notes[0]
+
+
+def test_verdicts_of_other_filters_are_replaced_by_the_next_run(tmp_path: Path) -> None:
+    from synthkd.pipeline.adhoc import judge_pipeline
+
+    small_job = ("students=[]", "evaluation=null", "sources[0].limit=4")
+    run(read(tmp_path, *small_job), Notes())
+    strict = read(tmp_path, *small_job, "filters=[{kind: length, min_words: 400}]")
+    (stage,) = judge_pipeline(strict, Notes())
+
+    again = run(read(tmp_path, *small_job), Notes())
+
+    assert stage.kept == 0
+    assert again.did[0] == "judged 4 samples"
+    with read_corpus(tmp_path / "corpus.duckdb") as corpus:
+        assert corpus.first("SELECT count(*) FROM kept") == (4,)
