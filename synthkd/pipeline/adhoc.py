@@ -113,11 +113,7 @@ def generate_file(
             run_id=run_id,
             progress=listener.progress("generate"),
         )
-        if generated.without_logprobs:
-            listener.say(
-                f"note: {generated.without_logprobs} answers came without the log-probabilities "
-                f"that were asked for; {options.model} ignores `logprobs`"
-            )
+        generated.tell_ignored(options.model, listener.say)
         finish_run(corpus, run_id)
     return generated
 

@@ -6,7 +6,7 @@ Reading completions into samples costs nothing and is done anew each time, so th
 an edited output part of a prompt shows at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,15 @@ class Generated:
     asked: int = 0
     without: dict[str, str] = field(default_factory=dict)
     without_logprobs: int = 0
+
+    def tell_ignored(self, name: str, say: Callable[[str], None]) -> None:
+        """Say what the teacher `name` was asked for and ignored without saying so."""
+        if self.without_logprobs:
+            say(
+                f"note: {self.without_logprobs} answers came without the log-probabilities that "
+                f"were asked for; {name} ignores `logprobs`. Students can learn them by sft, "
+                "not by kd."
+            )
 
 
 def generate(

@@ -16,7 +16,7 @@ from synthkd.corpus.samples import select
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.pipeline.examination import examine, examine_student, examine_teacher
 from synthkd.pipeline.filtering import filter_samples
-from synthkd.pipeline.generation import Generated, generate
+from synthkd.pipeline.generation import generate
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import Work, prepare
 from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
@@ -111,7 +111,7 @@ class _Run:
         self.outcome.without = generated.without
         if generated.asked:
             self.did(f"generated {generated.asked} answers ({generated.already} were there)")
-        self.tell_ignored(generated)
+        generated.tell_ignored(self.project.teacher_name, self.listener.say)
         self.sample_ids = generated.sample_ids
         select(self.corpus, generated.sample_ids)
 
@@ -128,15 +128,6 @@ class _Run:
         for stage in stages:
             told = f" ({stage.spell_dropped()})" if stage.dropped else ""
             self.listener.say(f"  {stage.filter}: {stage.kept} of {stage.judged} kept{told}")
-
-    def tell_ignored(self, generated: Generated) -> None:
-        """Say what the server ignored without saying so."""
-        if generated.without_logprobs:
-            self.listener.say(
-                f"note: {generated.without_logprobs} answers came without the log-probabilities "
-                f"that were asked for; {self.project.teacher_name} ignores `logprobs`. "
-                "Students can learn them by sft, not by kd."
-            )
 
     def train(self, student: AnyStudent) -> None:
         """Train one student, unless the same one is there."""
