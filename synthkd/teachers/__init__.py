@@ -6,8 +6,10 @@ from synthkd.teachers.base import MalformedAnswerError, Teacher, TeacherOptions
 __all__ = ["MalformedAnswerError", "Teacher", "TeacherOptions", "parse"]
 
 
-def parse(provider: str, body: bytes) -> Completion:
+def parse(provider: str, body: bytes, choice: int = 0) -> Completion:
     """Return the completion in `body`, the raw answer of a teacher of `provider`.
+
+    `choice` tells which, where one body answers several requests.
 
     Answers of teachers without a protocol of their own (local, scripted, imported) are
     in synthkd's own form. No SDK is loaded for reading.
@@ -18,7 +20,7 @@ def parse(provider: str, body: bytes) -> Completion:
     if provider == "openai":
         from synthkd.teachers import openai
 
-        return openai.parse(body)
+        return openai.parse(body, choice)
     if provider == "anthropic":
         from synthkd.teachers import anthropic
 

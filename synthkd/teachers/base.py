@@ -7,12 +7,14 @@ it. A teacher never retries, never counts and never stores: the engine does.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, Self
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.records import Message, Request
 
+NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 PROVIDERS = ("openai", "anthropic", "local", "scripted")
 
 
@@ -21,7 +23,8 @@ class AttemptError(Exception):
 
     `is_retryable`: another try may do better. `is_fatal`: no other request can do
     better either (a wrong key, an endpoint that is not there). `retry_after`: the
-    seconds the server asked us to wait.
+    seconds the server asked us to wait. `headers`: what it said around its answer,
+    by lower-case name.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class AttemptError(Exception):
         is_retryable: bool = False,
         is_fatal: bool = False,
         retry_after: float | None = None,
+        headers: Mapping[str, str] = NOTHING_SAID,
     ) -> None:
         """Keep what the engine decides by."""
         super().__init__(message)
@@ -41,6 +45,19 @@ class AttemptError(Exception):
         self.is_retryable = is_retryable
         self.is_fatal = is_fatal
         self.retry_after = retry_after
+        self.headers = headers
+
+
+class Answer(NamedTuple):
+    """The raw body that answers a request, and which of its choices does.
+
+    `headers` are those of the HTTP answer, by lower-case name: servers tell their
+    limits there.
+    """
+
+    body: bytes
+    choice: int = 0
+    headers: Mapping[str, str] = NOTHING_SAID
 
 
 class MalformedAnswerError(ValueError):
@@ -50,8 +67,8 @@ class MalformedAnswerError(ValueError):
 class Teacher(Protocol):
     """Someone who answers requests.
 
-    Its module also has `parse(body: bytes) -> Completion`, which raises
-    `MalformedAnswerError` for bytes that are no answer.
+    Its module also has `parse(body: bytes, choice: int = 0) -> Completion`, which
+    raises `MalformedAnswerError` for bytes that are no answer.
 
     `provider` picks the parser of its bytes. `endpoint` is part of every request
     key; `host` is who serves it, for the rights. `batch_size` requests go to one
@@ -78,8 +95,11 @@ class Teacher(Protocol):
     def batch_size(self) -> int:
         """How many requests one `ask` takes."""
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        """Return one raw answer per request, in their order.
+    async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return the raw answers to `requests`, in their order.
+
+        Several requests to a server are samples of one prompt, asked in one call; the
+        answers are fewer than the requests where the server gives fewer choices.
 
         Raises:
             AttemptError: There is none.
