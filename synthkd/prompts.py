@@ -80,6 +80,11 @@ class Prompt(BaseModel):
         """How a completion splits into rationale and answer."""
         return self.front_matter.output
 
+    @property
+    def schema(self) -> Json:
+        """The JSON Schema that a completion must meet, if the output has one."""
+        return getattr(self.output, "json_schema", None)
+
     def render(self, row: Mapping[str, Json]) -> tuple[Message, ...]:
         """Return the messages that the teacher sees for a seed's `row`.
 

@@ -10,7 +10,7 @@ read again, otherwise, for free.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -124,16 +124,22 @@ class TokenLogprobs:
     `vocabulary` names the space the token ids belong to: a tokenizer's fingerprint,
     or "" where a server gave strings and the ids are numbers of this value alone.
     `tokens` gives the bytes of the ids used, where they are not known otherwise.
+    The corpus keeps `positions` as arrays, and makes a `Position` when it is looked at.
     """
 
     vocabulary: str
-    positions: tuple[Position, ...]
+    positions: Sequence[Position]
     tokens: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a teacher answered. `thinking` is the rationale it gave apart from the text, if any."""
+    """What a teacher answered. `thinking` is the rationale it gave apart from the text, if any.
+
+    Of the prompt's tokens, `cached_tokens` were read from the server's cache and
+    `cache_write_tokens` written to it; `reasoning_tokens` are among the completion's.
+    None is unknown. `token_ids` are those of the teacher's tokenizer, where it tells.
+    """
 
     text: str
     finish_reason: str
@@ -141,15 +147,21 @@ class Completion:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     logprobs: TokenLogprobs | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    token_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try at a request: raw, as it came. The unit of durability.
 
-    `response` is the body to the byte. `provider` names who can parse it. `error` is
-    empty when the teacher answered. `batch_size` requests shared `latency_ms`. `price`
-    is what it was charged at, in US dollars per million tokens, where that is known.
+    `frame` is the body to the byte, packed (see the journal). Where one body answers
+    several requests, `choice` says which part is this one's, and all but the first
+    name in `shared` the attempt that holds the body. `provider` names who can parse
+    it. `error` is empty when the teacher answered. `batch_size` requests shared
+    `latency_ms`. `price` is what it was charged at, as JSON, where that is known.
     """
 
     attempt_id: str
@@ -158,11 +170,13 @@ class Attempt:
     run_id: str
     started_at: str
     latency_ms: float
-    response: bytes
+    frame: bytes
     status: int | None = None
     error: str = ""
     batch_size: int = 1
-    price: Mapping[str, float] | None = None
+    price: str | None = None
+    choice: int = 0
+    shared: str = ""
 
 
 @dataclass(frozen=True, slots=True)

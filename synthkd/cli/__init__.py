@@ -19,8 +19,10 @@ from synthkd.errors import SynthkdError
 COMMANDS = (
     "init",
     "check",
+    "quote",
     "run",
     "generate",
+    "status",
     "import",
     "filter",
     "train",

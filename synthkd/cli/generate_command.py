@@ -36,7 +36,12 @@ from synthkd.cli.options import (
 @click.option("--samples", type=int, help="Completions per prompt.")
 @click.option("--concurrency", type=int, help="Requests in flight.")
 @click.option("--budget-usd", type=float, help="Never spend more than this.")
-@click.option("--mode", help="online.")
+@click.option("--mode", type=click.Choice(["online", "batch"]), help="Ask now, or in a batch.")
+@click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file of answers that several corpora share: paid for once.",
+)
 @click.option("--license", "license_", help="SPDX license of the rows, e.g. CC0-1.0.")
 @json_option
 def command(
@@ -46,6 +51,7 @@ def command(
     prompts: Path | None,
     prompt_file: Path | None,
     license_: str | None,
+    ledger: Path | None,
     *,
     as_json: bool,
     **teacher: Any,  # noqa: ANN401 - the teacher's options, named as in a pipeline
@@ -76,10 +82,16 @@ def command(
         raise click.UsageError("--corpus goes with --prompts and --model.")
     from synthkd.cli.terminal import Terminal
     from synthkd.pipeline.adhoc import generate_file, read_options
-    from synthkd.teachers.base import TeacherOptions
+    from synthkd.teachers.options import TeacherOptions
 
     options = read_options(teacher, settings, TeacherOptions)
     generated = generate_file(
-        corpus, prompts, options, Terminal(), license_=license_, prompt_file=prompt_file
+        corpus,
+        prompts,
+        options,
+        Terminal(),
+        license_=license_,
+        prompt_file=prompt_file,
+        ledger=ledger,
     )
     return tell_generated(corpus, generated, as_json=as_json)

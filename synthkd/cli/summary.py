@@ -15,15 +15,14 @@ def tell_generated(corpus: Path, generated: Generated, *, as_json: bool) -> int:
         print_json(
             {
                 "corpus": corpus,
-                "samples": len(generated.sample_ids),
+                "samples": generated.samples,
                 "asked": generated.asked,
                 "already": generated.already,
                 "without_sample": generated.without,
-                "without_logprobs": generated.without_logprobs,
+                "ignored": dict(generated.ignored),
+                "without_logprobs": generated.ignored["logprobs"],
             }
         )
     else:
-        click.echo(
-            f"{corpus}: {len(generated.sample_ids)} samples, {generated.asked} of them new answers"
-        )
+        click.echo(f"{corpus}: {generated.samples} samples, {generated.asked} of them new answers")
     return list_missing(generated.without)

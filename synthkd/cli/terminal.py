@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from synthkd.teachers.standing import Standing
+
 _LINES = 10  # lines of progress a step prints where there is no terminal
 
 
@@ -20,6 +22,15 @@ class Terminal:
     def progress(self, label: str) -> Callable[..., None]:
         """Return what shows the progress of the work called `label`."""
         return _Bar(label) if sys.stderr.isatty() else _Lines(label)
+
+    def watch(self, label: str) -> Callable[[Standing], None]:
+        """Return whom to tell how the step called `label` stands, about once a second.
+
+        The last standing it is told is done or stopped; the panel goes with it.
+        """
+        from synthkd.cli.lines import watch
+
+        return watch(label)
 
 
 class _Lines:

@@ -1,22 +1,53 @@
 """The journal: every attempt, on disk before anything reads it.
 
-One JSON line an attempt, in `CORPUS.journal` beside the corpus. A line is written
-whole or, after a crash, is the torn last one; what is torn was never acknowledged.
-The corpus takes the lines in by the hundred and empties the journal afterwards; taking
-a line in twice changes nothing.
+    {"attempt_id": ..., "size": 123}\n <123 bytes: the body as a zstd frame> \n
+
+One entry an attempt, in `CORPUS.journal` beside the corpus. An entry is written whole
+or, after a crash, is the torn last one; what is torn was never acknowledged. The
+corpus takes the entries in by the hundred and empties the journal afterwards; taking
+an entry in twice changes nothing.
+
+Entries of one moment are written together and share one `fdatasync`: a disk makes
+some hundred of them a second, and teachers answer faster.
 """
 
-import base64
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
+
+import zstandard
 
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt
+
+_LONGEST_HEADER = 1 << 20  # bytes; an error message may be long, but not that long
+
+_COMPRESSOR = zstandard.ZstdCompressor(level=1, write_checksum=True)
+
+
+def pack(body: bytes) -> bytes:
+    """Return `body` as one zstd frame that knows when it was damaged."""
+    return _COMPRESSOR.compress(body) if body else b""
+
+
+def unpack(frame: bytes) -> bytes:
+    """Return the body in a frame.
+
+    Raises:
+        CorpusError: The frame is damaged.
+    """
+    if not frame:
+        return b""
+    try:
+        return zstandard.ZstdDecompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise CorpusError(
+            f"a stored answer is damaged ({error}); restore the corpus from a copy."
+        ) from error
 
 
 class Journal:
@@ -25,25 +56,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal at `path`, making it if need be.
 
-        A torn last line is cut off, so that the next line begins on its own.
+        A torn last entry is cut off, so that the next one begins on its own.
         """
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._end = self._cut_torn_line()
+        self._end = self._cut_torn_entry()
 
-    def append(self, attempt: Attempt) -> None:
-        """Write `attempt`; when this returns it is on the disk.
+    def append(self, attempts: Iterable[Attempt]) -> None:
+        """Write `attempts`; when this returns they are on the disk.
 
         Raises:
             CorpusError: The disk is full or gone. What was written before is kept.
         """
-        fields = dataclasses.asdict(attempt)
-        fields["response"] = _to_text(attempt.response)
-        line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+        data = b"".join(map(_write, attempts))
+        size = len(data)
         try:
-            # A lone surrogate becomes its JSON escape, which reads back as itself.
-            data = line.encode("utf-8", "backslashreplace")
-            size = len(data)
             while data:
                 data = data[os.write(self._file, data) :]
             os.fdatasync(self._file)
@@ -59,18 +86,16 @@ class Journal:
         """Yield the attempts in the journal, in the order they were written.
 
         Raises:
-            CorpusError: A line that is not the last cannot be read.
+            CorpusError: An entry that is not the last cannot be read.
         """
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            while (place := file.tell()) < self._end:
                 try:
-                    fields: dict[str, Any] = json.loads(line)
-                    fields["response"] = _to_bytes(fields["response"])
-                    yield Attempt(**fields)
+                    yield _read(file)
                 except (ValueError, KeyError, TypeError) as error:
                     raise CorpusError(
-                        f"{self.path}:{number} is not an attempt ({error}); the answers in this "
-                        "file are kept as they are. Move the line to another file and run again."
+                        f"{self.path} holds no attempt at byte {place} ({error}); the answers in "
+                        "this file are kept as they are. Move it away and run again."
                     ) from error
 
     @property
@@ -78,10 +103,14 @@ class Journal:
         """Whether there is nothing to take in."""
         return self._end == 0
 
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be taken in."""
+        return self._end
+
     def clear(self) -> None:
         """Empty the journal. The corpus has all of it on disk."""
         os.ftruncate(self._file, 0)
-        os.fsync(self._file)
         self._end = 0
 
     def close(self) -> None:
@@ -101,29 +130,45 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _cut_torn_line(self) -> int:
-        """Return the size of the journal after cutting what follows its last line end."""
+    def _cut_torn_entry(self) -> int:
+        """Return the size of the journal after cutting what is not a whole entry at its end."""
         size = os.fstat(self._file).st_size
-        end, block = size, 1 << 16
-        while end > 0:
-            start = max(0, end - block)
-            found = os.pread(self._file, end - start, start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
+        end = 0
+        with self.path.open("rb") as file:
+            while end < size:
+                header = file.readline(_LONGEST_HEADER)
+                if not header.endswith(b"\n"):
+                    break
+                try:
+                    length = json.loads(header)["size"]
+                except (ValueError, KeyError, TypeError):
+                    return size  # not torn but damaged: `read` says where
+                file.seek(length, os.SEEK_CUR)
+                if file.read(1) != b"\n":
+                    break
+                end = file.tell()
         if end < size:
             os.ftruncate(self._file, end)
         return end
 
 
-def _to_text(body: bytes) -> str | dict[str, str]:
-    """Return `body` as readable text where it is UTF-8, and in base64 where it is not."""
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(body).decode("ascii")}
+def _write(attempt: Attempt) -> bytes:
+    fields = {
+        field: value
+        for field in _FIELDS
+        if (value := getattr(attempt, field)) is not None and value != ""
+    }
+    # A lone surrogate is written as its JSON escape, which reads back as itself.
+    header = json.dumps({**fields, "size": len(attempt.frame)}, separators=(",", ":"))
+    return b"%b\n%b\n" % (header.encode(), attempt.frame)
 
 
-def _to_bytes(text: str | dict[str, str]) -> bytes:
-    return text.encode() if isinstance(text, str) else base64.b64decode(text["base64"])
+def _read(file: BinaryIO) -> Attempt:
+    fields: dict[str, Any] = json.loads(file.readline())
+    frame = file.read(fields.pop("size"))
+    unpack(frame)
+    file.read(1)
+    return Attempt(**fields, frame=frame)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Attempt) if field.name != "frame")

@@ -1,4 +1,4 @@
-"""The ledger: which requests were answered, and with what.
+"""The ledger: which requests were answered, with what, and at what cost.
 
     requests ─► attempts (raw) ─► completions (read) + token_logprobs (packed)
 
@@ -7,25 +7,30 @@ read from its attempt, and can be read once more by a better parser, for free.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-import zstandard
-
-from synthkd.corpus.logprobs import CODEC, decode, encode
+from synthkd.corpus.journal import unpack
 from synthkd.corpus.rows import pages, to_json
 from synthkd.corpus.store import Corpus
-from synthkd.errors import CorpusError
-from synthkd.records import Attempt, Completion, Message, Position, Request, TokenLogprobs
+from synthkd.corpus.tokens import add_logprobs
+from synthkd.records import Attempt, Completion, Message, Request
 
-STRINGS = "strings"  # the vocabulary of servers that give tokens as text, numbered by the corpus
 _MANY = 4096  # keys looked up in one statement
+_READ = 64  # raw answers in memory at a time, when they are read once more
 
-Parser = Callable[[str, bytes], Completion]
+Reader = Callable[[Attempt, bytes], "Reading"]
 
 
-def add_requests(corpus: Corpus, requests: Iterable[Request], host: str) -> None:
-    """Write down what will be asked of the teacher that `host` serves."""
+class Reading(NamedTuple):
+    """What an attempt says, and what it cost in US dollars; None where that is not known."""
+
+    completion: Completion
+    cost_usd: float | None = None
+
+
+def add_requests(corpus: Corpus, requests: Iterable[tuple[Request, str]]) -> None:
+    """Write down what will be asked, each with the host that serves its teacher."""
     corpus.insert(
         "store.requests",
         (
@@ -37,10 +42,36 @@ def add_requests(corpus: Corpus, requests: Iterable[Request], host: str) -> None
                 "model": request.model,
                 "parameters": to_json(dict(request.parameters)),
                 "sample_index": request.sample_index,
+                "schema": None if request.schema is None else to_json(request.schema),
+                "tools": None if request.tools is None else to_json(request.tools),
             }
-            for request in requests
+            for request, host in requests
         ),
+        key=("request_key",),
     )
+
+
+def read_requests(corpus: Corpus, keys: Sequence[str]) -> list[Request]:
+    """Return the requests of `keys`, in their order."""
+    query = (
+        "SELECT request_key, messages, endpoint, model, parameters, schema, tools, sample_index "
+        "FROM store.requests"
+    )
+    found = {
+        key: Request(
+            messages=read_messages(messages),
+            endpoint=endpoint,
+            model=model,
+            parameters=json.loads(parameters),
+            schema=None if schema is None else json.loads(schema),
+            tools=None if tools is None else json.loads(tools),
+            sample_index=sample_index,
+        )
+        for key, messages, endpoint, model, parameters, schema, tools, sample_index in _look_up(
+            corpus, query, keys
+        )
+    }
+    return [found[key] for key in keys]
 
 
 def answered(corpus: Corpus, keys: Sequence[str]) -> set[str]:
@@ -54,87 +85,81 @@ def read_texts(corpus: Corpus, keys: Sequence[str]) -> dict[str, tuple[str, str 
     return {key: (text, thinking) for key, text, thinking in _look_up(corpus, query, keys)}
 
 
-def record(corpus: Corpus, answers: Sequence[tuple[Attempt, Completion | None]]) -> None:
+def read_spent(corpus: Corpus) -> float:
+    """Return the US dollars that the corpus cost until now, as far as prices are known.
+
+    What was borrowed from a ledger was paid for by the run that asked.
+    """
+    row = corpus.first(
+        """
+        SELECT coalesce(sum(c.cost_usd), 0) FROM store.completions c
+        WHERE attempt_id NOT IN (SELECT attempt_id FROM store.borrowed)
+        """
+    )
+    return float(row[0]) if row else 0.0
+
+
+def record(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading | None]]) -> None:
     """Take in attempts and what was read from them, then empty the journal.
 
-    An attempt without a completion failed, or said nothing that can be read.
+    An attempt without a reading failed, or said nothing that can be read. The journal
+    must hold no attempt but these.
     """
     with corpus.transaction():
         corpus.take_in(attempt for attempt, _ in answers)
-        _add_completions(corpus, [(a, c) for a, c in answers if c is not None])
-    corpus.settle()
+        _add_completions(corpus, [(a, r) for a, r in answers if r is not None])
+    corpus.journal.clear()
 
 
-def read_leftovers(corpus: Corpus, parse: Parser) -> int:
+def read_leftovers(corpus: Corpus, read: Reader) -> int:
     """Read the attempts that an interrupted process left unread; return how many answered.
 
-    `parse` is given the provider and the body, and raises ValueError for a body
-    that is no answer: that attempt gets its error, and the request is asked again.
+    `read` raises ValueError for a body that is no answer: that attempt gets its error,
+    and the request is asked again.
     """
-    rows = corpus.db.execute(
+    names = (
+        "attempt_id, request_key, provider, run_id, started_at::VARCHAR, latency_ms, response, "
+        "status, error, batch_size, price, choice, shared"
+    )
+    keys = corpus.db.execute(
         """
-        SELECT attempt_id, request_key, provider, run_id, started_at::VARCHAR, latency_ms,
-            response, batch_size, price
-        FROM store.attempts a
-        WHERE error = '' AND NOT EXISTS (
-            FROM store.completions c WHERE c.request_key = a.request_key
-        )
+        SELECT attempt_id FROM store.attempts WHERE error = ''
+        AND request_key NOT IN (SELECT request_key FROM store.completions)
         """
     ).fetchall()
-    decompress = zstandard.ZstdDecompressor().decompress
-    answers = []
-    for attempt_id, key, provider, run_id, started_at, latency, body, batch_size, price in rows:
-        attempt = Attempt(
-            attempt_id, key, provider, run_id, started_at, latency, decompress(body),
-            batch_size=batch_size, price=price,
-        )  # fmt: skip
-        try:
-            answers.append((attempt, parse(provider, attempt.response)))
-        except ValueError as error:
-            corpus.db.execute(
-                "UPDATE store.attempts SET error = ? WHERE attempt_id = ?",
-                [f"malformed: {error}", attempt_id],
-            )
-    _add_completions(corpus, answers)
-    return len(answers)
+    count = 0
+    for page in pages([key for (key,) in keys], _READ):
+        rows = corpus.db.execute(
+            f"SELECT {names} FROM store.attempts WHERE attempt_id IN (SELECT unnest(?::VARCHAR[]))",
+            [page],
+        ).fetchall()
+        readings = {}
+        for row in rows:
+            attempt = Attempt(*row)
+            try:
+                reading = read(attempt, _read_body(corpus, attempt))
+            except ValueError as error:
+                corpus.db.execute(
+                    "UPDATE store.attempts SET error = ? WHERE attempt_id = ?",
+                    [f"malformed: {error}", attempt.attempt_id],
+                )
+            else:
+                readings[attempt.request_key] = (attempt, reading)
+        known = answered(corpus, list(readings))
+        fresh = [both for key, both in readings.items() if key not in known]
+        _add_completions(corpus, fresh)
+        count += len(fresh)
+    return count
 
 
-def cost(price: Mapping[str, float] | None, completion: Completion) -> float | None:
-    """Return US dollars, or None where the price or the usage is not known: unknown is not 0."""
-    if price is None or completion.prompt_tokens is None or completion.completion_tokens is None:
-        return None
-    prompt = completion.prompt_tokens * price["prompt"]
-    return (prompt + completion.completion_tokens * price["completion"]) / 1e6
-
-
-def add_vocabulary(corpus: Corpus, name: str, tokens: Mapping[int, bytes]) -> None:
-    """Write down what the ids of a tokenizer stand for, once."""
-    known = corpus.first("SELECT 1 FROM store.vocabularies WHERE vocabulary = ? LIMIT 1", [name])
-    if not known:
-        _add_tokens(corpus, name, tokens)
-
-
-def read_vocabulary(corpus: Corpus, name: str) -> dict[int, bytes]:
-    """Return the bytes of each token id that is known of a vocabulary."""
-    rows = corpus.db.execute(
-        "SELECT token_id, bytes FROM store.vocabularies WHERE vocabulary = ?", [name]
-    ).fetchall()
-    return dict(rows)
-
-
-def read_logprobs(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, TokenLogprobs]]:
-    """Yield the request key and log-probabilities of those of `keys` that have any."""
-    vocabularies: dict[str, dict[int, bytes]] = {}
-    query = "SELECT request_key, vocabulary, codec, blob FROM store.token_logprobs"
-    for key, name, codec, blob in _look_up(corpus, query, keys):
-        if codec != CODEC:
-            raise CorpusError(
-                f"the log-probabilities of request {key} are in codec {codec!r}, which this "
-                f"synthkd (codec {CODEC}) cannot read; upgrade synthkd."
-            )
-        if name not in vocabularies:
-            vocabularies[name] = read_vocabulary(corpus, name)
-        yield key, TokenLogprobs(name, decode(blob), vocabularies[name])
+def _read_body(corpus: Corpus, attempt: Attempt) -> bytes:
+    """Return the body that answers `attempt`, which another attempt may hold."""
+    if not attempt.shared:
+        return unpack(attempt.frame)
+    row = corpus.first(
+        "SELECT response FROM store.attempts WHERE attempt_id = ?", [attempt.shared]
+    )
+    return unpack(row[0]) if row else b""
 
 
 def read_messages(text: str) -> tuple[Message, ...]:
@@ -142,14 +167,7 @@ def read_messages(text: str) -> tuple[Message, ...]:
     return tuple(Message(**message) for message in json.loads(text))
 
 
-def _look_up(corpus: Corpus, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of `query` whose request key is among `keys`."""
-    for page in pages(keys, _MANY):
-        where = f"{query} WHERE request_key IN (SELECT unnest(?::VARCHAR[]))"
-        yield from corpus.db.execute(where, [page]).fetchall()
-
-
-def _add_completions(corpus: Corpus, answers: Sequence[tuple[Attempt, Completion]]) -> None:
+def _add_completions(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading]]) -> None:
     corpus.insert(
         "store.completions",
         (
@@ -161,63 +179,23 @@ def _add_completions(corpus: Corpus, answers: Sequence[tuple[Attempt, Completion
                 "finish_reason": completion.finish_reason,
                 "prompt_tokens": completion.prompt_tokens,
                 "completion_tokens": completion.completion_tokens,
-                "cost_usd": cost(attempt.price, completion),
+                "cached_tokens": completion.cached_tokens,
+                "cache_write_tokens": completion.cache_write_tokens,
+                "reasoning_tokens": completion.reasoning_tokens,
+                "cost_usd": cost_usd,
             }
-            for attempt, completion in answers
+            for attempt, (completion, cost_usd) in answers
         ),
+        key=("request_key",),
     )
-    given = [(a.request_key, c.logprobs) for a, c in answers if c.logprobs is not None]
-    named = _number_strings(corpus, [logprobs for _, logprobs in given])
-    corpus.insert(
-        "store.token_logprobs",
-        (
-            {
-                "request_key": key,
-                "vocabulary": logprobs.vocabulary,
-                "codec": CODEC,
-                "tokens": len(logprobs.positions),
-                "blob": encode(logprobs.positions),
-            }
-            for (key, _), logprobs in zip(given, named, strict=True)
-        ),
+    add_logprobs(
+        corpus,
+        [(a.request_key, r.completion.logprobs) for a, r in answers if r.completion.logprobs],
     )
 
 
-def _number_strings(corpus: Corpus, given: Sequence[TokenLogprobs]) -> list[TokenLogprobs]:
-    """Return `given` with the corpus's own numbers where a server gave tokens as text."""
-    if all(logprobs.vocabulary for logprobs in given):
-        return list(given)
-    numbers = {token: number for number, token in read_vocabulary(corpus, STRINGS).items()}
-    known = len(numbers)
-    for logprobs in given:
-        if not logprobs.vocabulary:
-            for token in logprobs.tokens.values():
-                numbers.setdefault(token, len(numbers))
-    fresh = list(numbers.items())[known:]
-    _add_tokens(corpus, STRINGS, {number: token for token, number in fresh})
-    return [logprobs if logprobs.vocabulary else _renumber(logprobs, numbers) for logprobs in given]
-
-
-def _renumber(logprobs: TokenLogprobs, numbers: Mapping[bytes, int]) -> TokenLogprobs:
-    positions = tuple(
-        Position(
-            tuple(
-                alternative._replace(token_id=numbers[logprobs.tokens[alternative.token_id]])
-                for alternative in position.top
-            ),
-            position.rank,
-            position.tail,
-        )
-        for position in logprobs.positions
-    )
-    return TokenLogprobs(STRINGS, positions)
-
-
-def _add_tokens(corpus: Corpus, vocabulary: str, tokens: Mapping[int, bytes]) -> None:
-    corpus.insert(
-        "store.vocabularies",
-        (
-            {"vocabulary": vocabulary, "token_id": number, "bytes": token}
-            for number, token in tokens.items()
-        ),
-    )
+def _look_up(corpus: Corpus, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of `query` whose request key is among `keys`."""
+    for page in pages(keys, _MANY):
+        where = f"{query} WHERE request_key IN (SELECT unnest(?::VARCHAR[]))"
+        yield from corpus.db.execute(where, [page]).fetchall()

@@ -12,16 +12,16 @@ its own value because 1 - Σp of rounded numbers is biased, and often negative.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from synthkd.corpus.positions import Floats, Positions
 from synthkd.errors import CorpusError
-from synthkd.records import Alternative, Position
+from synthkd.records import Position
 
-Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.uint16]
 
 CODEC = "v1"
@@ -30,9 +30,10 @@ _LOWEST = -32.0  # nats; anything less probable is stored as this
 _STEPS = 65534
 _NO_MASS = 65535
 _MOST = 255  # candidates at one position, so that k fits a byte
+_ID_BYTES = 3
 
 
-def encode(positions: Sequence[Position]) -> bytes:
+def encode(positions: Iterable[Position]) -> bytes:
     """Return `positions` as one blob.
 
     The sampled token is kept however improbable; at most 255 candidates are.
@@ -40,37 +41,62 @@ def encode(positions: Sequence[Position]) -> bytes:
     Raises:
         ValueError: A log-probability is NaN, or an id needs more than 24 bits.
     """
-    kept = [_fold(position) for position in positions]
-    counts = np.array([len(position.top) for position in kept], dtype="<u1")
-    ranks = np.array([position.rank for position in kept], dtype="<u1")
-    flat = [alternative for position in kept for alternative in position.top]
-    ids = np.array([alternative.token_id for alternative in flat], dtype=np.int64)
-    if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
+    return pack(fold(Positions.of(positions)))
+
+
+def fold(positions: Positions) -> Positions:
+    """Return `positions` without the candidates no blob keeps, their mass moved to the tails."""
+    logprobs, starts, rows = positions.logprobs, positions.starts, positions.rows
+    is_kept = logprobs >= math.log(FLOOR)
+    if positions.counts.max(initial=0) >= _MOST:
+        is_kept &= np.arange(len(logprobs)) - starts[rows] < _MOST - 1
+    is_kept[(starts + positions.ranks)[positions.counts > 0]] = True
+    if is_kept.all():
+        return positions
+    n = len(positions)
+    gone = np.flatnonzero(~is_kept)
+    folded = np.bincount(rows[gone], np.exp(logprobs[gone]), n)
+    is_before = gone < (starts + positions.ranks)[rows[gone]]
+    return Positions(
+        positions.counts - np.bincount(rows[gone], minlength=n),
+        positions.ranks - np.bincount(rows[gone[is_before]], minlength=n),
+        np.minimum(1.0, positions.tails + folded),
+        positions.ids[is_kept],
+        logprobs[is_kept],
+    )
+
+
+def pack(positions: Positions) -> bytes:
+    """Return positions that were folded as one blob.
+
+    Raises:
+        ValueError: A log-probability is NaN, or an id needs more than 24 bits.
+    """
+    ids = positions.ids
+    if ids.size and (ids.min() < 0 or ids.max() >= 1 << 8 * _ID_BYTES):
         raise ValueError("a token id does not fit 24 bits")
-    logprobs = _quantize(np.array([alternative.logprob for alternative in flat], dtype=np.float64))
-    tails = _quantize_tails(np.array([position.tail for position in kept], dtype=np.float64))
-    planes = ids.astype("<u4").view("<u1").reshape(-1, 4)[:, :3].T
+    planes = ids.astype("<u4").view("<u1").reshape(-1, 4)[:, :_ID_BYTES].T
     raw = b"".join(
         [
-            np.uint32(len(kept)).tobytes(),
-            counts.tobytes(),
-            ranks.tobytes(),
-            tails.tobytes(),
-            np.ascontiguousarray(planes).tobytes(),
-            logprobs.tobytes(),
+            np.uint32(len(positions)).tobytes(),
+            positions.counts.astype("<u1").tobytes(),
+            positions.ranks.astype("<u1").tobytes(),
+            _quantize_tails(positions.tails).tobytes(),
+            planes.tobytes(),
+            _quantize(positions.logprobs).tobytes(),
         ]
     )
     return zstandard.ZstdCompressor(level=3).compress(raw)
 
 
-def decode(blob: bytes) -> tuple[Position, ...]:
+def decode(blob: bytes) -> Positions:
     """Return the positions that `encode` made a blob of.
 
     Raises:
         CorpusError: The blob is not one of codec v1, or is damaged.
     """
     try:
-        return _decode(zstandard.ZstdDecompressor().decompress(blob))
+        return _unpack(zstandard.ZstdDecompressor().decompress(blob))
     except (zstandard.ZstdError, ValueError, IndexError) as error:
         raise CorpusError(
             f"a logprob blob cannot be read as codec {CODEC} ({error}); "
@@ -78,42 +104,20 @@ def decode(blob: bytes) -> tuple[Position, ...]:
         ) from error
 
 
-def _decode(raw: bytes) -> tuple[Position, ...]:
+def _unpack(raw: bytes) -> Positions:
     n = int(np.frombuffer(raw, "<u4", 1)[0])
-    counts = np.frombuffer(raw, "<u1", n, 4)
-    ranks = np.frombuffer(raw, "<u1", n, 4 + n)
+    counts = np.frombuffer(raw, "<u1", n, 4).astype(np.int64)
+    ranks = np.frombuffer(raw, "<u1", n, 4 + n).astype(np.int64)
     tails = np.frombuffer(raw, "<u2", n, 4 + 2 * n)
-    total = int(counts.sum(dtype=np.int64))
+    total = int(counts.sum())
     planes = np.frombuffer(raw, "<u1", 3 * total, 4 + 4 * n).reshape(3, total).astype(np.int64)
     steps = np.frombuffer(raw, "<u2", total, 4 + 4 * n + 3 * total)
-    ids = (planes[0] | planes[1] << 8 | planes[2] << 16).tolist()
-    logprobs = (steps * (_LOWEST / _STEPS) + 0.0).tolist()  # no -0.0
-    masses = np.where(tails == _NO_MASS, 0.0, np.exp(tails * (_LOWEST / _STEPS))).tolist()
-    positions, start = [], 0
-    for count, rank, tail in zip(counts.tolist(), ranks.tolist(), masses, strict=True):
-        end = start + count
-        top = tuple(map(Alternative, ids[start:end], logprobs[start:end]))
-        positions.append(Position(top, rank, tail))
-        start = end
-    return tuple(positions)
-
-
-def _fold(position: Position) -> Position:
-    """Return `position` without its improbable candidates, their mass moved to the tail."""
-    floor = math.log(FLOOR)
-    keep = [
-        index
-        for index, alternative in enumerate(position.top)
-        if index == position.rank or (alternative.logprob >= floor and index < _MOST - 1)
-    ]
-    if len(keep) == len(position.top):
-        return position
-    kept = set(keep)
-    folded = sum(math.exp(a.logprob) for i, a in enumerate(position.top) if i not in kept)
-    return Position(
-        tuple(position.top[index] for index in keep),
-        keep.index(position.rank),
-        min(1.0, position.tail + folded),
+    return Positions(
+        counts,
+        ranks,
+        np.where(tails == _NO_MASS, 0.0, np.exp(tails * (_LOWEST / _STEPS))),
+        planes[0] | planes[1] << 8 | planes[2] << 16,
+        steps * (_LOWEST / _STEPS) + 0.0,  # no -0.0
     )
 
 

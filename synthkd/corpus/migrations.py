@@ -9,6 +9,12 @@ from collections.abc import Callable
 
 import duckdb
 
+from synthkd.corpus.migrations_engine import (
+    m005_tables_without_indexes,
+    m006_borrowed,
+    m007_profiles,
+)
+
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
 
@@ -296,4 +302,12 @@ def m004_views(db: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-MIGRATIONS: tuple[Step, ...] = (m001_ledger, m002_samples, m003_students, m004_views)
+MIGRATIONS: tuple[Step, ...] = (
+    m001_ledger,
+    m002_samples,
+    m003_students,
+    m004_views,
+    m005_tables_without_indexes,
+    m006_borrowed,
+    m007_profiles,
+)

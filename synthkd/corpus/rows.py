@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 T = TypeVar("T")
+Column = npt.NDArray[np.object_]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -16,6 +20,21 @@ def pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(rows)
     while page := list(islice(remaining, size)):
         yield page
+
+
+def as_column(values: Iterable[object]) -> Column:
+    """Return `values` as what DuckDB reads a column from, whatever mixture they are.
+
+    Half a character is legal in JSON, and in no column: it is written as its escape.
+    """
+    listed = list(values)
+    try:
+        "".join(value for value in listed if isinstance(value, str)).encode()
+    except UnicodeEncodeError:
+        listed = [writable(value) for value in listed]
+    column = np.empty(len(listed), dtype=object)
+    column[:] = listed
+    return column
 
 
 def to_json(value: object) -> str:

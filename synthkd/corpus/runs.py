@@ -39,4 +39,4 @@ def is_done(corpus: Corpus, step: str, fingerprint: str) -> bool:
 def mark_done(corpus: Corpus, step: str, fingerprint: str) -> None:
     """Write down that `step` was finished on what `fingerprint` stands for."""
     row = {"step": step, "fingerprint": fingerprint, "finished_at": datetime.now(UTC)}
-    corpus.insert("store.steps", [row], replace=True)
+    corpus.insert("store.steps", [row], key=("step",), replace=True)

@@ -5,17 +5,30 @@ teacher. What else the corpus holds is left alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
-from synthkd.corpus.ledger import read_logprobs, read_messages
-from synthkd.corpus.rows import pages, to_json
+from synthkd.corpus.ledger import read_messages
+from synthkd.corpus.rows import as_column, pages, to_json, writable
 from synthkd.corpus.store import Corpus
-from synthkd.records import Contribution, Sample, Seed, TokenLogprobs, Verdict, digest
+from synthkd.corpus.tokens import read_logprobs
+from synthkd.records import (
+    Contribution,
+    Sample,
+    Seed,
+    TokenLogprobs,
+    Verdict,
+    canonical_json,
+    digest,
+)
 
 _PAGE = 1000  # samples read or written at a time
+
+# What a sample is read into anew, when its prompt's output parts or its rights change.
+_READ_ANEW = (
+    "prompt_version", "answer", "rationale", "reference", "is_split", "teacher", "profile_id"
+)  # fmt: skip
 
 
 def sample_id(source_id: str, seed_id: str, request_key: str) -> str:
@@ -36,59 +49,60 @@ def add_seeds(corpus: Corpus, seeds: Iterable[Seed]) -> None:
             }
             for seed in seeds
         ),
+        key=("source_id", "seed_id", "version"),
     )
 
 
-def add_samples(
-    corpus: Corpus, rows: Sequence[Mapping[str, Any]], contributions: Sequence[Contribution]
-) -> None:
-    """Write samples (rows of `store.samples`) that all came from `contributions`.
+def add_profile(corpus: Corpus, contributions: Sequence[Contribution]) -> str:
+    """Write down a set of contributions, once, and return the id that samples name it by."""
+    rows = [asdict(contribution) for contribution in contributions]
+    profile_id = digest(sorted(rows, key=canonical_json))[:32]
+    known = corpus.first("SELECT 1 FROM store.profiles WHERE profile_id = ? LIMIT 1", [profile_id])
+    if not known:
+        corpus.insert("store.profiles", [{"profile_id": profile_id, **row} for row in rows])
+    return profile_id
+
+
+def add_samples(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write samples, which are rows of `store.samples` without the time they came to be.
 
     A sample that is there is read anew: its parts follow the prompt's output parts
     of today; when and in which run it came to be stays.
     """
     for page in pages(rows, _PAGE):
-        ids = [row["sample_id"] for row in page]
-        born = {
-            key: (run_id, at)
-            for key, run_id, at in corpus.db.execute(
-                "SELECT sample_id, run_id, created_at FROM store.samples "
-                "WHERE sample_id IN (SELECT unnest(?::VARCHAR[]))",
-                [ids],
+        known = {
+            values[0]: values[1:]
+            for values in corpus.db.execute(
+                f"SELECT sample_id, {', '.join(_READ_ANEW)}, run_id, created_at "
+                "FROM store.samples WHERE sample_id IN (SELECT unnest(?::VARCHAR[]))",
+                [[row["sample_id"] for row in page]],
             ).fetchall()
         }
         now = datetime.now(UTC)
-        fresh = []
+        fresh, changed = [], []
         for row in page:
-            run_id, created_at = born.get(row["sample_id"], (row["run_id"], now))
-            fresh.append({**row, "run_id": run_id, "created_at": created_at})
-        corpus.insert("store.samples", fresh, replace=True)
-        corpus.insert(
-            "store.contributions",
-            (
-                {
-                    "sample_id": key,
-                    "role": contribution.role,
-                    "reach": contribution.reach,
-                    "name": contribution.name,
-                    "host": contribution.host,
-                    "license": contribution.license,
-                    "terms": contribution.terms,
-                }
-                for key in ids
-                for contribution in contributions
-            ),
-            replace=True,
-        )
+            *old, run_id, created_at = known.get(row["sample_id"], (None, None))
+            if created_at is None:
+                fresh.append({**row, "created_at": now})
+            elif old != [writable(row[name]) for name in _READ_ANEW]:
+                changed.append({**row, "run_id": run_id, "created_at": created_at})
+        corpus.insert("store.samples", {row["sample_id"]: row for row in fresh}.values())
+        corpus.insert("store.samples", changed, key=("sample_id",), replace=True)
 
 
 def select(corpus: Corpus, sample_ids: Iterable[str] | None) -> None:
     """Make `sample_ids` (None: all) what `read_samples` and `replace_verdicts` work on."""
-    corpus.db.execute("CREATE OR REPLACE TEMP TABLE selection (sample_id TEXT PRIMARY KEY)")
+    corpus.db.execute("CREATE OR REPLACE TEMP TABLE selection (sample_id TEXT)")
     if sample_ids is None:
         corpus.db.execute("INSERT INTO selection SELECT sample_id FROM store.samples")
     else:
-        corpus.insert("selection", ({"sample_id": key} for key in sample_ids))
+        add_to_selection(corpus, sample_ids)
+
+
+def add_to_selection(corpus: Corpus, sample_ids: Iterable[str]) -> None:
+    """Add `sample_ids` to what was selected."""
+    for page in pages(sample_ids, _PAGE):
+        corpus.insert("selection", ({"sample_id": key} for key in page), key=("sample_id",))
 
 
 def read_samples(
@@ -99,7 +113,7 @@ def read_samples(
     cursor = corpus.db.cursor()
     # A cursor does not see the temporary tables of its connection, so the ids travel.
     ids = corpus.db.execute("SELECT sample_id FROM selection").fetchall()
-    cursor.register("chosen", pa.table({"sample_id": [key for (key,) in ids]}))
+    cursor.register("chosen", {"sample_id": as_column(key for (key,) in ids)})
     cursor.execute(
         f"""
         SELECT sample_id, source_id, seed_id, messages, completion, answer, rationale,

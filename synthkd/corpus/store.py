@@ -12,17 +12,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
-import pyarrow as pa
-import zstandard
 
 from synthkd.corpus import functions
 from synthkd.corpus.journal import Journal
 from synthkd.corpus.migrations import MIGRATIONS
-from synthkd.corpus.rows import pages, writable
+from synthkd.corpus.rows import Column, as_column, pages
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
+_LITTLE = "64MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
 
 
 class Corpus:
@@ -50,30 +49,45 @@ class Corpus:
         return rows[0] if rows else None
 
     def insert(
-        self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False
+        self,
+        table: str,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        key: Sequence[str] = (),
+        replace: bool = False,
     ) -> None:
-        """Add `rows` to `table` at once; a row whose key is there stays, or is replaced."""
+        """Add `rows` to `table` at once.
+
+        `key` are the columns that tell its rows apart, where some may be there already:
+        those stay, or are replaced. (A big table has no index that would tell.)
+        """
         listed = list(rows)
+        if key:
+            listed = list({tuple(row[name] for name in key): row for row in listed}.values())
         if not listed:
             return
-        names = list(listed[0])
-        columns = {name: [row[name] for row in listed] for name in names}
+        columns = {name: as_column(row[name] for row in listed) for name in listed[0]}
+        with _explaining(self.path):
+            self._insert(table, columns, key, replace=replace)
+
+    def _insert(
+        self, table: str, columns: Mapping[str, Column], key: Sequence[str], *, replace: bool
+    ) -> None:
+        self.db.register("incoming", columns)
+        names, source = ", ".join(key), "incoming"
         try:
-            batch = pa.table(columns)
-        except UnicodeEncodeError:
-            # Half a character is legal in JSON, and in no column: it is written as its escape.
-            batch = pa.table({name: [writable(value) for value in columns[name]] for name in names})
-        self.db.register("incoming", batch)
-        verb = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
-        try:
-            with _explaining(self.path):
-                self.db.execute(f"{verb} INTO {table} BY NAME SELECT * FROM incoming")
+            if key and replace:
+                same = " AND ".join(f"{table}.{name} = incoming.{name}" for name in key)
+                self.db.execute(f"DELETE FROM {table} USING incoming WHERE {same}")
+            elif key:
+                there = f"SELECT {names} FROM {table} SEMI JOIN incoming USING ({names})"
+                source = f"incoming ANTI JOIN ({there}) USING ({names})"
+            self.db.execute(f"INSERT INTO {table} BY NAME SELECT incoming.* FROM {source}")
         finally:
             self.db.unregister("incoming")
 
-    def take_in(self, attempts: Iterable[Attempt]) -> None:
-        """Add `attempts`, their bodies compressed; one that is there already stays."""
-        compress = zstandard.ZstdCompressor(level=3).compress
+    def take_in(self, attempts: Iterable[Attempt], *, again: bool = False) -> None:
+        """Add `attempts`; `again` where some may be there already."""
         self.insert(
             "store.attempts",
             (
@@ -87,11 +101,14 @@ class Corpus:
                     "batch_size": attempt.batch_size,
                     "status": attempt.status,
                     "error": attempt.error,
-                    "price": dict(attempt.price) if attempt.price else None,
-                    "response": compress(attempt.response),
+                    "price": attempt.price,
+                    "choice": attempt.choice,
+                    "shared": attempt.shared,
+                    "response": attempt.frame,
                 }
                 for attempt in attempts
             ),
+            key=("attempt_id",) if again else (),
         )
 
     def replay(self) -> int:
@@ -100,16 +117,20 @@ class Corpus:
             return 0
         count = 0
         for page in pages(self.journal.read(), _PAGE):
-            self.take_in(page)
+            self.take_in(page, again=True)
             count += len(page)
-        self.settle()
+        self.journal.clear()
         return count
 
-    def settle(self) -> None:
-        """Put what was added on the disk, then empty the journal: in this order nothing is lost."""
-        with _explaining(self.path):
-            self.db.execute("CHECKPOINT")
-        self.journal.clear()
+    @contextmanager
+    def frugal(self) -> Iterator[None]:
+        """Work on any number of rows in little memory: what does not fit waits on the disk."""
+        self.db.execute(f"SET memory_limit = '{_LITTLE}'; SET threads = 1")
+        try:
+            yield
+        finally:
+            with suppress(duckdb.Error):
+                self.db.execute("RESET memory_limit; RESET threads")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -217,13 +238,14 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         db = duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
-        raise CorpusError(_explain(path, str(error))) from error
-    db.execute("SET TimeZone = 'UTC'")
+        raise CorpusError(explain_opening(path, str(error))) from error
+    # Every value of a page decides its column's type, not the first thousand.
+    db.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 1000000")
     functions.register(db)
     return db
 
 
-def _explain(path: Path, message: str) -> str:
+def explain_opening(path: Path, message: str) -> str:
     """Return in our words why DuckDB did not open `path`."""
     held = re.search(r"held in (.+?)\s*\(PID (\d+)\)", message)
     if held:

@@ -30,7 +30,7 @@ from synthkd.pipeline.sources import read_source, require_columns
 from synthkd.prompts import VERBATIM, Prompt, parse_prompt, read_prompt
 from synthkd.reports import read_scores, write_model_card
 from synthkd.rights.licenses import read_license
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
 from synthkd.training import AnyStudent, KdStudent, SftStudent
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -87,8 +87,9 @@ def generate_file(
     *,
     license_: str | None,
     prompt_file: Path | None,
+    ledger: Path | None = None,
 ) -> Generated:
-    """Ask the teacher for every row of a file.
+    """Ask the teacher for every row of a file; `ledger` has answers that other corpora share.
 
     Raises:
         BudgetError, ConfigError, CorpusError, TeacherError: As `generate`.
@@ -111,7 +112,8 @@ def generate_file(
             locate_teacher(Path.cwd(), options),
             name=options.model,
             run_id=run_id,
-            progress=listener.progress("generate"),
+            ledger=ledger,
+            watcher=listener.watch("generate"),
         )
         generated.tell_ignored(options.model, listener.say)
         finish_run(corpus, run_id)
@@ -168,12 +170,11 @@ def open_pipeline(project: Project, listener: Listener) -> Iterator[Corpus]:
         listener.say(f"note: {note}")
     with open_corpus(project.corpus, create=False) as corpus:
         run_id = start_run(corpus, "read", project.pipeline.model_dump(mode="json"))
-        ids: list[str] = []
         if teacher:
             name = project.teacher_name
-            asked = generate(corpus, work.materials, teacher, name=name, run_id=run_id, ask=False)
-            ids = asked.sample_ids
-        select(corpus, ids)
+            generate(corpus, work.materials, teacher, name=name, run_id=run_id, ask=False)
+        else:
+            select(corpus, ())
         yield corpus
         finish_run(corpus, run_id)
 
@@ -276,7 +277,7 @@ def evaluate_corpus(
             seeds=source.seeds,
             sha256=source.sha256,
             run_id=run_id,
-            progress=listener.progress,
+            watch=listener.watch,
         )
         finish_run(corpus, run_id)
         return read_scores(corpus)

@@ -4,19 +4,20 @@ Each model answers through the engine, so its answers are in the corpus like any
 teacher's: an interrupted evaluation goes on, and a finished one asks nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from synthkd.corpus import ledger
+from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.store import Corpus
 from synthkd.evaluation import EvaluationOptions, Interval, Score, evaluate
 from synthkd.pipeline.schooling import count_parameters
 from synthkd.prompts import Prompt
 from synthkd.records import Request, Seed, digest
-from synthkd.teachers.base import TeacherOptions
-from synthkd.teachers.engine import Progress, ask_all
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.engine import Watch, ask_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,14 @@ def examine(
     examinees: Sequence[Examinee],
     *,
     prompt: Prompt,
-    seeds: Sequence[Seed],
+    seeds: Collection[Seed],
     sha256: str,
     run_id: str,
-    progress: Callable[[str], Progress],
+    watch: Callable[[str], Watch],
 ) -> bool:
     """Measure `examinees` on the held-out `seeds`; return whether there was anything to do.
 
-    `sha256` is of the held-out file; `progress` is given a label for each model.
+    `sha256` is of the held-out file; `watch` is given a label for each model.
 
     Raises:
         BudgetError: The teacher's budget is spent.
@@ -82,9 +83,11 @@ def examine(
     answers, speeds = {}, {}
     for examinee, teacher in connected:
         requests = [examinee.options.request(teacher, prompt.render(seed.row)) for seed in seeds]
+        asks = (Ask(request, teacher.host) for request in requests)
+        step = f"evaluate {examinee.name}"
         ask_all(
-            corpus, teacher, examinee.options, requests, run_id=run_id,
-            progress=progress(f"evaluate {examinee.name}"),
+            make_plan(corpus, "evaluate", asks), [teacher], examinee.options,
+            run_id=run_id, step=step, watcher=watch(step),
         )  # fmt: skip
         answers[examinee.name] = _read_answers(corpus, prompt, requests)
         speeds[examinee.name] = _measure_speed(corpus, requests)

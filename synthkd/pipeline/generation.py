@@ -1,12 +1,14 @@
 """Generation: every seed is asked once, and every answer becomes a sample.
 
-    seeds, prompt, sample index ─► requests ─► engine ─► completions ─► samples
+    seeds, prompt, sample index ─► plan ─► engine ─► completions ─► samples
 
 Reading completions into samples costs nothing and is done anew each time, so that
-an edited output part of a prompt shows at once.
+an edited output part of a prompt shows at once. Rows go through a page at a time.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,29 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from synthkd.corpus import ledger
+from synthkd.corpus.plans import Answered, Ask, Plan, make_plan
 from synthkd.corpus.rows import pages
-from synthkd.corpus.samples import add_samples, add_seeds, sample_id
+from synthkd.corpus.samples import (
+    add_profile,
+    add_samples,
+    add_seeds,
+    add_to_selection,
+    sample_id,
+    select,
+)
 from synthkd.corpus.store import Corpus
 from synthkd.errors import BudgetError, TeacherError
+from synthkd.pipeline.asking import ask_plan
 from synthkd.prompts import Prompt
-from synthkd.records import Contribution, Request, Seed
+from synthkd.records import Contribution, Seed
 from synthkd.rights.licenses import read_license
 from synthkd.rights.terms import resolve_terms
-from synthkd.teachers.base import Teacher, TeacherOptions
-from synthkd.teachers.engine import Progress, ask_all
+from synthkd.teachers.base import Teacher
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.engine import Watch
 
 NO_LICENSE = "NOASSERTION"  # SPDX for: nobody said
-_PAGE = 2000  # completions read at a time
+_PAGE = 1000  # seeds written at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +49,39 @@ class Material:
     path: str
     license: str
     sha256: str
-    seeds: Sequence[Seed]
+    seeds: Collection[Seed]
     prompt: Prompt
 
 
 @dataclass
 class Generated:
-    """The samples of a generation, and the seeds that have none, with the reason."""
+    """What came of a generation. Its samples are the corpus's selection.
 
-    sample_ids: list[str] = field(default_factory=list)
+    `fingerprint` tells other samples apart; `without` are the seeds that have none, with
+    the reason; `ignored` counts answers by what the teacher did not heed.
+    """
+
+    samples: int = 0
     already: int = 0
     asked: int = 0
     without: dict[str, str] = field(default_factory=dict)
-    without_logprobs: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    fingerprint: str = ""
 
     def tell_ignored(self, name: str, say: Callable[[str], None]) -> None:
         """Say what the teacher `name` was asked for and ignored without saying so."""
-        if self.without_logprobs:
-            say(
-                f"note: {self.without_logprobs} answers came without the log-probabilities that "
-                f"were asked for; {name} ignores `logprobs`. Students can learn them by sft, "
-                "not by kd."
-            )
+        for what, count in sorted(self.ignored.items()):
+            say(f"note: {name} ignores {_IGNORED[what].format(count=count)}")
+
+
+_IGNORED = {
+    "logprobs": "`logprobs`: {count} answers came without the log-probabilities that were asked "
+    "for. Students can learn them by sft, not by kd.",
+    "n": "`n`: it gives one completion a call, so each was asked for on its own.",
+    "schema": "the schema: {count} answers are not as it says. A json_schema filter drops them.",
+    "top_logprobs": "part of `logprobs`: {count} answers have fewer alternatives than were asked "
+    "for.",
+}
 
 
 def generate(
@@ -70,68 +92,75 @@ def generate(
     name: str,
     run_id: str,
     ask: bool = True,
-    progress: Progress = lambda _done, _total: None,
+    ledger: Path | None = None,
+    watcher: Watch = lambda _standing: None,
 ) -> Generated:
     """Ask for every seed of `materials` what was not asked yet, and read all answers.
 
-    `name` is what the corpus calls the teacher, wherever its folder was found. With
-    `ask` false only the answers that are there are read.
+    `name` is what the corpus calls the teacher, wherever its folder was found; `ledger` is
+    a file of answers that other corpora share. With `ask` false only the answers that are there are read. The samples are then selected.
 
     Raises:
         BudgetError: The budget is spent.
         ConfigError: A row does not fill its prompt.
         TeacherError: The teacher cannot be reached.
     """
-    teacher = options.connect()
-    plan = [(material, _plan(material, teacher, options)) for material in materials]
-    write_down(corpus, materials)
-    requests = [request for _, asks in plan for _, request in asks] if ask else []
+    teachers = options.connect_all()
     generated = Generated()
-    terms = describe_teacher(name, teacher.host, options)
-
-    def read() -> None:
-        for material, asks in plan:
-            read_answers(corpus, material, asks, terms, generated, run_id=run_id)
-
-    try:
-        asked = ask_all(corpus, teacher, options, requests, run_id=run_id, progress=progress)
-    except (BudgetError, TeacherError, KeyboardInterrupt):
-        read()  # what was answered becomes samples, also when something stopped the rest
-        raise
-    read()
-    generated.already, generated.asked = asked.already, asked.answered
-    generated.without_logprobs = asked.without_logprobs
-    for _, asks in plan:
-        for seed, request in asks:
-            if request.key in asked.failures:
-                generated.without[seed.seed_id] = asked.failures[request.key]
+    contribution = describe_teacher(name, teachers[0].host, options)
+    with corpus.frugal():
+        write_sources(corpus, materials)
+        plan = make_plan(corpus, "generate", _plan(corpus, materials, teachers[0], options))
+        failures: dict[str, str] = {}
+        try:
+            if ask:
+                asked = ask_plan(
+                    plan, teachers, options, run_id=run_id, ledger=ledger, watcher=watcher
+                )
+                failures, generated.ignored = asked.failures, asked.ignored
+                generated.already, generated.asked = asked.already, asked.answered
+        except (BudgetError, TeacherError, KeyboardInterrupt):
+            # What was answered becomes samples, also when something stopped the rest.
+            read_answers(plan, materials, contribution, generated, run_id=run_id)
+            raise
+        read_answers(plan, materials, contribution, generated, run_id=run_id, failures=failures)
     return generated
 
 
 def read_answers(
-    corpus: Corpus,
-    material: Material,
-    asks: Sequence[tuple[Seed, Request]],
+    plan: Plan,
+    materials: Sequence[Material],
     teacher: Contribution,
     generated: Generated,
     *,
     run_id: str,
+    failures: dict[str, str] | None = None,
 ) -> None:
-    """Make a sample of each answered request in `asks`; note in `generated` which have none."""
-    contributions = [*_describe(material), teacher]
-    for page in pages(asks, _PAGE):
-        answers = ledger.read_texts(corpus, [request.key for _, request in page])
+    """Make a sample of each answered ask of `plan`, and select it.
+
+    `failures` are reasons by request key; where they are given, seeds without a sample
+    are noted in `generated`.
+    """
+    corpus = plan.corpus
+    select(corpus, ())
+    profiles = [add_profile(corpus, [*_describe(m), teacher]) for m in materials]
+    fingerprint = hashlib.sha256()
+    for page in plan.answers():
         rows = []
-        for seed, request in page:
-            text, thinking = answers.get(request.key, (None, None))
-            if text is None or not text.strip():
-                why = "it was not answered" if text is None else "the answer was empty"
-                generated.without[seed.seed_id] = why
-                continue
-            row = _read(material.prompt, seed, request, text, thinking)
-            rows.append({**row, "teacher": teacher.name, "run_id": run_id})
-        add_samples(corpus, rows, contributions)
-        generated.sample_ids += [row["sample_id"] for row in rows]
+        for answered in page:
+            if answered.text is not None and answered.text.strip():
+                row = _read(materials[answered.part].prompt, answered, answered.text)
+                row |= {"teacher": teacher.name, "profile_id": profiles[answered.part]}
+                rows.append({**row, "run_id": run_id})
+            elif failures is not None:
+                why = "it was not answered" if answered.text is None else "the answer was empty"
+                generated.without[answered.seed_id] = failures.get(answered.request_key, why)
+        add_samples(corpus, rows)
+        ids = [row["sample_id"] for row in rows]
+        add_to_selection(corpus, ids)
+        fingerprint.update("".join(ids).encode())
+        generated.samples += len(ids)
+    generated.fingerprint = fingerprint.hexdigest()
 
 
 def describe_teacher(name: str, host: str, options: TeacherOptions | None = None) -> Contribution:
@@ -139,7 +168,7 @@ def describe_teacher(name: str, host: str, options: TeacherOptions | None = None
 
     They are `unknown` where nobody read them; a local model's card may declare its license.
     """
-    is_local = options is not None and options.provider == "local"
+    is_local = options is not None and options.provider in {"local", "vllm"}
     stated = _read_card(Path(options.model_name)) if options and is_local else None
     terms = resolve_terms(name.partition("/")[2], host, stated=stated)
     return Contribution("teacher", "content", name, terms.license, terms.name, host)
@@ -156,61 +185,58 @@ def _read_card(folder: Path) -> str | None:
 
 
 def _plan(
-    material: Material, teacher: Teacher, options: TeacherOptions
-) -> list[tuple[Seed, Request]]:
-    """Return what is asked for each seed, a request per sample."""
-    return [
-        (seed, options.request(teacher, messages, index))
-        for seed in material.seeds
-        for messages in [material.prompt.render(seed.row)]
-        for index in range(options.samples)
-    ]
+    corpus: Corpus, materials: Iterable[Material], teacher: Teacher, options: TeacherOptions
+) -> Iterator[Ask]:
+    """Yield what is asked for each seed, a request per sample, and write the seeds down."""
+    for part, material in enumerate(materials):
+        for page in pages(material.seeds, _PAGE):
+            add_seeds(corpus, page)
+            schema = material.prompt.schema if options.structured_output else None
+            for seed in page:
+                messages = material.prompt.render(seed.row)
+                for index in range(options.samples):
+                    yield Ask(
+                        request=options.request(teacher, messages, index, schema),
+                        host=teacher.host,
+                        source_id=seed.source_id,
+                        seed_id=seed.seed_id,
+                        seed_version=seed.version,
+                        reference=material.prompt.reference(seed.row),
+                        part=part,
+                    )
 
 
-def write_down(corpus: Corpus, materials: Sequence[Material]) -> None:
-    """Write down where samples will come from: sources, prompts and seeds."""
+def write_sources(corpus: Corpus, materials: Iterable[Material]) -> None:
+    """Write down where samples will come from: sources and prompts."""
     for material in materials:
-        corpus.insert(
-            "store.sources",
-            [
-                {
-                    "source_id": material.source,
-                    "path": material.path,
-                    "license": material.license,
-                    "sha256": material.sha256,
-                }
-            ],
-            replace=True,
-        )
-        prompt = material.prompt
-        corpus.insert(
-            "store.prompts",
-            [
-                {
-                    "prompt_version": prompt.version,
-                    "name": prompt.name,
-                    "license": prompt.front_matter.license,
-                    "text": prompt.text,
-                }
-            ],
-        )
-        add_seeds(corpus, material.seeds)
+        source = {
+            "source_id": material.source,
+            "path": material.path,
+            "license": material.license,
+            "sha256": material.sha256,
+        }
+        corpus.insert("store.sources", [source], key=("source_id",), replace=True)
+        prompt = {
+            "prompt_version": material.prompt.version,
+            "name": material.prompt.name,
+            "license": material.prompt.front_matter.license,
+            "text": material.prompt.text,
+        }
+        corpus.insert("store.prompts", [prompt], key=("prompt_version",))
 
 
-def _read(
-    prompt: Prompt, seed: Seed, request: Request, text: str, thinking: str | None
-) -> dict[str, Any]:
+def _read(prompt: Prompt, answered: Answered, text: str) -> dict[str, Any]:
     parts = prompt.output.read(text)
     return {
-        "sample_id": sample_id(seed.source_id, seed.seed_id, request.key),
-        "source_id": seed.source_id,
-        "seed_id": seed.seed_id,
-        "seed_version": seed.version,
-        "request_key": request.key,
+        "sample_id": sample_id(answered.source_id, answered.seed_id, answered.request_key),
+        "source_id": answered.source_id,
+        "seed_id": answered.seed_id,
+        "seed_version": answered.seed_version,
+        "request_key": answered.request_key,
         "prompt_version": prompt.version,
         "answer": parts.answer,
-        "rationale": parts.rationale or thinking,
-        "reference": prompt.reference(seed.row),
+        "rationale": parts.rationale or answered.thinking,
+        "reference": answered.reference,
         "is_split": parts.is_split,
     }
 

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from synthkd.corpus import ledger
+from synthkd.corpus.journal import pack
+from synthkd.corpus.ledger import Reading
+from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.rows import pages
+from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.generation import (
@@ -20,7 +24,7 @@ from synthkd.pipeline.generation import (
     Material,
     describe_teacher,
     read_answers,
-    write_down,
+    write_sources,
 )
 from synthkd.pipeline.sources import SourceFile, read_source
 from synthkd.prompts import VERBATIM, Prompt
@@ -63,49 +67,68 @@ def import_file(
     """
     name = source or path.stem
     file = read_source(name, path)
-    answers = _read_answers(file, form or _guess(file), prompt, path)
+    form = form or _guess(file)
+    _require_form(file, form, prompt, path)
     material = Material(name, str(path), license, file.sha256, file.seeds, prompt)
-    write_down(corpus, [material])
-    asks: list[tuple[Seed, Request]] = []
-    fresh = 0
-    for page in pages(answers, _PAGE):
-        requests = [_as_request(answer, model, host) for answer in page]
-        known = ledger.answered(corpus, [request.key for request in requests])
-        ledger.add_requests(corpus, requests, host)
-        taken = [
-            (_as_attempt(answer, request, run_id), Completion(answer.completion, "stop"))
-            for answer, request in zip(page, requests, strict=True)
-            if request.key not in known
-        ]
-        ledger.record(corpus, taken)
-        fresh += len(taken)
-        asks += [(a.seed, request) for a, request in zip(page, requests, strict=True)]
-    generated = Generated(asked=fresh, already=len(asks) - fresh)
+    write_sources(corpus, [material])
+    generated = Generated()
     teacher = describe_teacher(model, host)
-    read_answers(corpus, material, asks, teacher, generated, run_id=run_id)
+    with corpus.frugal():
+        asks = _take_in(corpus, file, generated, form=form, prompt=prompt, model=model, host=host,
+                        run_id=run_id)  # fmt: skip
+        plan = make_plan(corpus, "import", asks)
+        read_answers(plan, [material], teacher, generated, run_id=run_id, failures={})
     return generated
 
 
+def _take_in(
+    corpus: Corpus,
+    file: SourceFile,
+    generated: Generated,
+    *,
+    form: Format,
+    prompt: Prompt,
+    model: str,
+    host: str,
+    run_id: str,
+) -> Iterator[Ask]:
+    """Yield what each answer of `file` is an answer to, once it is in the ledger."""
+    answers = (answer for seed in file.seeds for answer in _read_row(seed, form, prompt))
+    for page in pages(answers, _PAGE):
+        requests = [_as_request(answer, model, host) for answer in page]
+        known = ledger.answered(corpus, [request.key for request in requests])
+        fresh = {
+            request.key: (_as_attempt(answer, request, run_id), _as_reading(answer))
+            for answer, request in zip(page, requests, strict=True)
+            if request.key not in known
+        }
+        ledger.record(corpus, list(fresh.values()))
+        add_seeds(corpus, [answer.seed for answer in page])
+        generated.asked += len(fresh)
+        generated.already += len(page) - len(fresh)
+        for answer, request in zip(page, requests, strict=True):
+            seed = answer.seed
+            reference = prompt.reference(seed.row)
+            yield Ask(request, host, seed.source_id, seed.seed_id, seed.version, reference)
+
+
 def _guess(file: SourceFile) -> Format:
-    row = file.seeds[0].row
+    row = next(iter(file.seeds)).row
     if "completion" in row or "messages" not in row:
         return "rows"
     has_weights = any("weight" in m for m in row["messages"] if isinstance(m, dict))
     return "openai" if has_weights or "tools" in row else "chat"
 
 
-def _read_answers(file: SourceFile, form: Format, prompt: Prompt, path: Path) -> list[Imported]:
-    answers: list[Imported] = []
+def _require_form(file: SourceFile, form: Format, prompt: Prompt, path: Path) -> None:
+    """Refuse a file in which a row holds no answer, so that none is left out silently."""
     mistakes: list[str] = []
     for seed in file.seeds:
         try:
-            found = list(_read_row(seed, form, prompt))
+            if not any(_read_row(seed, form, prompt)):
+                mistakes.append(f"{seed.seed_id}: it holds no answer in the form {form!r}")
         except ConfigError as error:
             mistakes.append(f"{seed.seed_id}: {error}")
-            continue
-        if not found:
-            mistakes.append(f"{seed.seed_id}: it holds no answer in the form {form!r}")
-        answers += found
     if mistakes:
         told = [*mistakes[:20], *([f"... and {len(mistakes) - 20} more"] if mistakes[20:] else [])]
         raise ConfigError(
@@ -113,7 +136,6 @@ def _read_answers(file: SourceFile, form: Format, prompt: Prompt, path: Path) ->
             "(--format rows|chat|openai says what it is):",
             told,
         )
-    return answers
 
 
 def _read_row(seed: Seed, form: Format, prompt: Prompt) -> Iterator[Imported]:
@@ -155,5 +177,9 @@ def _as_attempt(answer: Imported, request: Request, run_id: str) -> Attempt:
         run_id=run_id,
         started_at=datetime.now(UTC).isoformat(),
         latency_ms=0.0,
-        response=plain.dump(Completion(answer.completion, "stop")),
+        frame=pack(plain.dump(Completion(answer.completion, "stop"))),
     )
+
+
+def _as_reading(answer: Imported) -> Reading:
+    return Reading(Completion(answer.completion, "stop"))

@@ -12,7 +12,7 @@ from synthkd.filters import AnyFilter
 from synthkd.pipeline.document import read_document, validate
 from synthkd.pipeline.paths import find_input, find_pipeline, locate_teacher
 from synthkd.rights.licenses import License
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
 from synthkd.training import AnyStudent
 
 
@@ -51,6 +51,9 @@ class Pipeline(_Options):
 
     name: str = Field(min_length=1, description="What runs and reports are called.")
     corpus: str = Field(description="The DuckDB file; students and the report go beside it.")
+    ledger: str | None = Field(
+        default=None, description="A file of answers that several corpora share: paid for once."
+    )
     use: Use | None = Field(default=None, description="What the students are for.")
     sources: tuple[Source, ...] = Field(default=(), description="Where prompts are made from.")
     prompt: str = Field(description="The prompt file.")
@@ -118,6 +121,11 @@ class Project:
     def corpus(self) -> Path:
         """The corpus file."""
         return self.output(self.pipeline.corpus)
+
+    @property
+    def ledger(self) -> Path | None:
+        """The file of answers that other corpora share, if there is one."""
+        return self.output(self.pipeline.ledger) if self.pipeline.ledger else None
 
     @property
     def teacher(self) -> TeacherOptions | None:

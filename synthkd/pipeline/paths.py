@@ -8,7 +8,7 @@ is looked up among what synthkd ships, so that the shipped pipelines run anywher
 from pathlib import Path
 
 import synthkd
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
 from synthkd.training import AnyStudent, NewBase
 
 _PACKAGE = Path(synthkd.__file__).parent
@@ -26,13 +26,15 @@ def find_pipeline(name: str) -> tuple[Path, Path]:
 
 
 def locate_teacher(project: Path, options: TeacherOptions) -> TeacherOptions:
-    """Return `options` with the path of a teacher that is a folder or a file on this machine."""
-    if options.provider not in {"local", "scripted"}:
-        return options
-    found = find_input(project, options.model_name)
-    if not found.exists():
-        return options
-    return options.model_copy(update={"model": f"{options.provider}/{found}"})
+    """Return `options` with the paths of what is on this machine: a teacher, a price table."""
+    found = {}
+    if options.prices:
+        found["prices"] = str(find_input(project, options.prices))
+    if options.provider in {"local", "scripted", "vllm"}:
+        path = find_input(project, options.model_name)
+        if path.exists():
+            found["model"] = f"{options.provider}/{path}"
+    return options.model_copy(update=found)
 
 
 def locate_base(project: Path, student: AnyStudent) -> AnyStudent:

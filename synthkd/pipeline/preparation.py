@@ -4,7 +4,8 @@
 a reason the files could have told.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ from synthkd.pipeline.model import Project
 from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import Prompt, read_prompt
 from synthkd.records import Seed
+from synthkd.teachers.budget import require_budget
 from synthkd.training import AnyStudent, NewBase
 
 T = TypeVar("T")
@@ -25,10 +27,10 @@ class Work:
     """The files of a pipeline, read. `notes` are what a careful user wants to know first."""
 
     prompt: Prompt
-    materials: Sequence[Material] = ()
-    gold: Mapping[str, Sequence[Seed]] = field(default_factory=dict)
+    materials: Collection[Material] = ()
+    gold: Mapping[str, Collection[Seed]] = field(default_factory=dict)
     held_out: SourceFile | None = None
-    notes: Sequence[str] = ()
+    notes: Collection[str] = ()
 
 
 def prepare(project: Project) -> Work:
@@ -68,8 +70,7 @@ def prepare(project: Project) -> Work:
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
     if held_out:
-        learned = [seed for material in materials for seed in material.seeds]
-        learned += [seed for rows in gold.values() for seed in rows]
+        learned = itertools.chain(*(material.seeds for material in materials), *gold.values())
         notes += _tell_overlap(prompt, learned, held_out.seeds)
     return Work(prompt, materials, gold, held_out, notes)
 
@@ -83,12 +84,12 @@ def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.
         return None
 
 
-def _require_inputs(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None:
+def _require_inputs(prompt: Prompt, seeds: Collection[Seed], path: str) -> None:
     require_columns(seeds, prompt.front_matter.inputs, path)
-    prompt.render(seeds[0].row)
+    prompt.render(next(iter(seeds)).row)
 
 
-def _require_reference(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None:
+def _require_reference(prompt: Prompt, seeds: Collection[Seed], path: str) -> None:
     column = prompt.front_matter.reference
     if column is None:
         raise ConfigError(
@@ -98,12 +99,12 @@ def _require_reference(prompt: Prompt, seeds: Sequence[Seed], path: str) -> None
     require_columns(seeds, [column], path, "answers are compared with")
 
 
-def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> Sequence[Seed]:
+def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> Collection[Seed]:
     if student.gold is None or prompt is None:
         return ()
     seeds = read_source("gold", project.input(student.gold.path), student.gold.limit).seeds
     _require_inputs(prompt, seeds, student.gold.path)
-    prompt.read_gold(seeds[0].row)
+    prompt.read_gold(next(iter(seeds)).row)
     return seeds
 
 
@@ -126,10 +127,14 @@ def _may_be_hub_id(name: str) -> bool:
     return len(parts) == len(["organization", "name"]) and all(parts) and name[0] not in ".~"
 
 
-def _tell_overlap(prompt: Prompt, learned: Sequence[Seed], held_out: Sequence[Seed]) -> list[str]:
+def _tell_overlap(
+    prompt: Prompt, learned: Iterable[Seed], held_out: Collection[Seed]
+) -> list[str]:
     """Say how many held-out prompts the students learn from: they measure memory, not skill."""
-    known = {prompt.render(seed.row) for seed in learned}
-    count = sum(prompt.render(seed.row) in known for seed in held_out)
+    asked = [prompt.render(seed.row) for seed in held_out]
+    known = set(asked)
+    met = {messages for seed in learned if (messages := prompt.render(seed.row)) in known}
+    count = sum(messages in met for messages in asked)
     if not count:
         return []
     return [
@@ -147,6 +152,7 @@ def _meet_teacher(project: Project, mistakes: list[str]) -> list[str]:
     teacher = _try(mistakes, options.connect)
     if teacher is None:
         return []
+    _try(mistakes, require_budget, options, teacher)
     name = project.teacher_name
     if describe_teacher(name, teacher.host, options).terms == "unknown":
         return [

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from synthkd.corpus.runs import finish_run, is_done, mark_done, start_run
-from synthkd.corpus.samples import select
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.pipeline.examination import examine, examine_student, examine_teacher
 from synthkd.pipeline.filtering import filter_samples
@@ -22,7 +21,8 @@ from synthkd.pipeline.preparation import Work, prepare
 from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
 from synthkd.records import digest
 from synthkd.reports import write_model_card, write_report
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.standing import Standing
 from synthkd.training import AnyStudent
 
 
@@ -34,6 +34,9 @@ class Listener(Protocol):
 
     def progress(self, label: str) -> Callable[..., None]:
         """Return whom to tell (done, total, measures?) of the work called `label`."""
+
+    def watch(self, label: str) -> Callable[[Standing], None]:
+        """Return whom to tell how the asking called `label` stands."""
 
 
 @dataclass
@@ -79,7 +82,7 @@ class _Run:
         self.listener = listener
         self.outcome = Outcome(run_id)
         self.home = project.corpus.parent
-        self.sample_ids: list[str] = []
+        self.samples, self.fingerprint = 0, ""
         self.student_ids: dict[str, str] = {}
 
     def do(self, steps: Collection[str]) -> Outcome:
@@ -106,25 +109,25 @@ class _Run:
             name=self.project.teacher_name,
             run_id=self.outcome.run_id,
             ask=ask,
-            progress=self.listener.progress("generate"),
+            ledger=self.project.ledger,
+            watcher=self.listener.watch("generate"),
         )
         self.outcome.without = generated.without
         if generated.asked:
             self.did(f"generated {generated.asked} answers ({generated.already} were there)")
         generated.tell_ignored(self.project.teacher_name, self.listener.say)
-        self.sample_ids = generated.sample_ids
-        select(self.corpus, generated.sample_ids)
+        self.samples, self.fingerprint = generated.samples, generated.fingerprint
 
     def filter(self) -> None:
         """Judge the samples, if they or the filters are not those that were judged last."""
         rules = [rule.model_dump(mode="json") for rule in self.pipeline.filters]
-        fingerprint = digest([rules, self.work.prompt.version, self.sample_ids])
+        fingerprint = digest([rules, self.work.prompt.version, self.fingerprint])
         step = f"filter {self.pipeline.name}"
         if is_done(self.corpus, step, fingerprint):
             return
         stages = filter_samples(self.corpus, self.pipeline.filters)
         mark_done(self.corpus, step, fingerprint)
-        self.did(f"judged {len(self.sample_ids)} samples")
+        self.did(f"judged {self.samples} samples")
         for stage in stages:
             told = f" ({stage.spell_dropped()})" if stage.dropped else ""
             self.listener.say(f"  {stage.filter}: {stage.kept} of {stage.judged} kept{told}")
@@ -194,7 +197,7 @@ class _Run:
             seeds=held_out.seeds,
             sha256=held_out.sha256,
             run_id=self.outcome.run_id,
-            progress=self.listener.progress,
+            watch=self.listener.watch,
         ):
             self.did(f"evaluated {len(examinees)} models on {len(held_out.seeds)} held-out rows")
             for student in self.pipeline.students:

@@ -1,24 +1,24 @@
-"""Teachers behind Anthropic's Messages API, by the official SDK.
-
-As with the other protocol, the SDK carries the request and hands back the bytes.
-"""
+"""Teachers behind Anthropic's Messages API."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from synthkd.errors import ConfigError
 from synthkd.records import LENGTH, Completion, Json, Request
-from synthkd.teachers.base import MalformedAnswerError, TeacherOptions
+from synthkd.teachers.base import Answer, MalformedAnswerError
+from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.server import Server
+from synthkd.teachers.transport import PATIENCE, ServedTeacher, Transport
 
-if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
+Lifetime = Literal["5m", "1h"]
 
 MAX_TOKENS = 1024  # where parameters do not say: the API asks for a number
 
 _HOME = "https://api.anthropic.com"
+_VARIABLE = "ANTHROPIC_API_KEY"
+_VERSION = "2026-10-21"  # of the API, unless parameters.anthropic_version says another
 _SAMPLING = ("temperature", "top_k", "top_p")
 _SAMPLING_VERSION = "2023-06-01"  # the API's last version that takes them
 
@@ -37,95 +37,91 @@ _FINISH_REASONS = {
     "stop_sequence": "stop",
 }  # any other is kept as it is: "refusal", "tool_use", "pause_turn"
 
-# An answer this long comes within the SDK's ten minutes; a longer one is waited for longer,
-# at the slowest rate the SDK reckons with, since one given up on would be paid for twice.
-_SECONDS, _SECONDS_PER_TOKEN = 600.0, 3600 / 128_000
+# A longer answer than comes within ten minutes is waited for longer, at the slowest rate
+# that the SDK reckons with, since one given up on would be paid for twice.
+_SECONDS_PER_TOKEN = 3600 / 128_000
 
 
 @dataclass(frozen=True, slots=True)
-class AnthropicTeacher:
+class AnthropicTeacher(ServedTeacher):
     """A teacher that speaks Anthropic's Messages API.
 
     Parameters are sent as they are written, except `anthropic_version`, which is a
     header. Thinking is kept apart from the text, as the teacher's rationale.
+    `prompt_caching` is how long what comes before the last turn is remembered there:
+    it changes the bill and not the answer, so it is no part of the request key.
     """
 
     provider: ClassVar[str] = "anthropic"
-    batch_size: ClassVar[int] = 1
 
-    server: Server
-    model: str
-    host: str
-    client: "AsyncAnthropic" = field(repr=False)
+    prompt_caching: Lifetime | None = None
 
     @classmethod
     def connect(cls, options: TeacherOptions) -> "AnthropicTeacher":
-        """Return the teacher, ready to be asked; nothing is sent yet.
-
-        The key is read from ANTHROPIC_API_KEY; only Anthropic itself must have one.
+        """Return the teacher at the first address with the first key.
 
         Raises:
-            ConfigError: The key is missing, or an option cannot be sent.
+            ConfigError: A key is missing, or an option cannot be sent.
         """
-        server = Server.read(options.base_url, home=_HOME, variable="ANTHROPIC_API_KEY")
-        if mistakes := [*server.find_mistakes(), *_find_mistakes(options, server)]:
+        return cls.connect_all(options)[0]
+
+    @classmethod
+    def connect_all(cls, options: TeacherOptions) -> "tuple[AnthropicTeacher, ...]":
+        """Return the teacher once for each address and key; nothing is sent yet.
+
+        Keys are read from `options.key_variables`, by default ANTHROPIC_API_KEY; only
+        Anthropic itself must have one.
+
+        Raises:
+            ConfigError: A key is missing, or an option cannot be sent.
+        """
+        variables = options.key_variables or (_VARIABLE,)
+        servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
+        if mistakes := [*Server.find_all(servers, options.host), *_find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
-
-        from anthropic import AsyncAnthropic
-
-        client = AsyncAnthropic(
-            api_key=server.key or "none",
-            base_url=server.url,
-            max_retries=0,
-            open_telemetry=False,
+        first = servers[0]
+        return tuple(
+            cls(
+                server=server,
+                endpoint=first.url,
+                model=options.model_name,
+                host=options.host or server.host,
+                transport=Transport(server, _headers(server), options.timeout_s),
+                prompt_caching=options.prompt_caching,
+            )
+            for server in servers
         )
-        return cls(server, options.model_name, options.host or server.host, client)
 
     @property
-    def endpoint(self) -> str:
-        """The base URL: equal endpoints are the same server."""
-        return self.server.url
+    def defaults(self) -> Mapping[str, Json]:
+        """The longest answer, which this protocol must be told."""
+        return {"max_tokens": MAX_TOKENS}
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        """Return the raw body of the answer to the one request.
+    async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return the raw answer to the one request.
 
         Raises:
             AttemptError: There is none.
         """
-        import httpx2
-        from anthropic import APIConnectionError, APIStatusError
-
         (request,) = requests
-        body = write_body(request)
-        seconds = max(_SECONDS, body["max_tokens"] * _SECONDS_PER_TOKEN)
+        body = write_body(request, self.prompt_caching)
         version = request.parameters.get("anthropic_version")
-        try:
-            response = await self.client.post(
-                "/v1/messages",
-                body=body,
-                cast_to=httpx2.Response,
-                options={
-                    "headers": {"anthropic-version": version} if version else {},
-                    "timeout": httpx2.Timeout(seconds, connect=5.0),
-                },
-            )
-        except APIStatusError as error:
-            answer = error.response
-            raise self.server.refuse(answer.status_code, answer.headers, answer.content) from None
-        except APIConnectionError as error:
-            raise self.server.lose(error) from error
-        return [self.server.check(response.content, holds="content")]
-
-    def vocabulary(self) -> None:
-        """Know nothing of it: tokens come as text, if they come."""
-
-    async def close(self) -> None:
-        """Give back the connections."""
-        await self.client.close()
+        answer = await self.transport.post(
+            "/v1/messages",
+            body,
+            holds="content",
+            headers={"anthropic-version": version} if version else None,
+            seconds=max(PATIENCE, body["max_tokens"] * _SECONDS_PER_TOKEN),
+        )
+        return [answer]
 
 
-def write_body(request: Request) -> dict[str, Json]:
-    """Return the JSON body that asks `request`."""
+def write_body(request: Request, prompt_caching: Lifetime | None = None) -> dict[str, Json]:
+    """Return the JSON body that asks `request`.
+
+    What is remembered by `prompt_caching` is the system prompt, which other prompts share,
+    and the messages before the last turn: few-shot samples, or a conversation so far.
+    """
     parameters = dict(request.parameters)
     parameters.pop("anthropic_version", None)
     if request.schema is not None:
@@ -136,10 +132,18 @@ def write_body(request: Request) -> dict[str, Json]:
         }
     if request.tools is not None:
         parameters["tools"] = request.tools
-    system = [message.content for message in request.messages if message.role == "system"]
+    system: Json = "\n\n".join(m.content for m in request.messages if m.role == "system")
+    messages: list[dict[str, Json]] = [
+        message._asdict() for message in request.messages if message.role != "system"
+    ]
+    if prompt_caching:
+        system = _remember(system, prompt_caching)
+        last = max((i for i, turn in enumerate(messages) if turn["role"] == "user"), default=0)
+        if last:
+            before = messages[last - 1]
+            before["content"] = _remember(before["content"], prompt_caching)
     if system:
-        parameters["system"] = "\n\n".join(system)
-    messages = [message._asdict() for message in request.messages if message.role != "system"]
+        parameters["system"] = system
     return {
         "model": request.model,
         "max_tokens": MAX_TOKENS,
@@ -148,7 +152,19 @@ def write_body(request: Request) -> dict[str, Json]:
     }
 
 
-def parse(body: bytes) -> Completion:
+def _remember(text: str, lifetime: Lifetime) -> Json:
+    """Return `text` as a block that everything up to its end is remembered at."""
+    if not text:
+        return text  # the API refuses to remember nothing
+    control = {"type": "ephemeral", "ttl": lifetime}
+    return [{"type": "text", "text": text, "cache_control": control}]
+
+
+def _headers(server: Server) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {server.key or 'none'}", "anthropic-version": _VERSION}
+
+
+def parse(body: bytes, choice: int = 0) -> Completion:  # noqa: ARG001  every body has one
     """Return the completion in the body of a message.
 
     A message without text is one that refuses, calls tools, or was cut while thinking:
@@ -166,16 +182,19 @@ def parse(body: bytes) -> Completion:
 
 def _read(answer: dict[str, Any]) -> Completion:
     usage, stop_reason = answer.get("usage") or {}, answer.get("stop_reason") or "unknown"
+    read, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     prompt_tokens = usage.get("input_tokens")
     if prompt_tokens is not None:
-        cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
-        prompt_tokens += sum(usage.get(name) or 0 for name in cached)
+        prompt_tokens += (read or 0) + (written or 0)
     return Completion(
         text=_join(answer["content"], "text"),
         finish_reason=_FINISH_REASONS.get(stop_reason, stop_reason),
         thinking=_join(answer["content"], "thinking") or None,
         prompt_tokens=prompt_tokens,
         completion_tokens=usage.get("output_tokens"),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=(usage.get("output_tokens_details") or {}).get("thinking_tokens"),
     )
 
 
@@ -184,7 +203,7 @@ def _join(blocks: Sequence[dict[str, Any]], kind: str) -> str:
     return "".join(block[kind] for block in blocks if block["type"] == kind)
 
 
-def _find_mistakes(options: TeacherOptions, server: Server) -> list[str]:
+def _find_mistakes(options: TeacherOptions, servers: Sequence[Server]) -> list[str]:
     parameters = options.parameters
     mistakes = [
         f"parameters.{name} cannot be set: {cure}"
@@ -206,7 +225,15 @@ def _find_mistakes(options: TeacherOptions, server: Server) -> list[str]:
     max_tokens = parameters.get("max_tokens", MAX_TOKENS)
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         mistakes.append(f"parameters.max_tokens is {max_tokens!r}; it must be 1 or more")
-    if server.url.endswith("/v1"):
+    mistakes += [
+        f"{name} is of OpenAI's protocol; drop it"
+        for name, is_given in [
+            ("api: responses", options.api == "responses"),
+            ("share_prompt", options.share_prompt),
+        ]
+        if is_given
+    ]
+    if any(server.url.endswith("/v1") for server in servers):
         mistakes.append(
             "base_url ends in /v1, and requests go to its path /v1/messages; leave /v1 out"
         )

@@ -1,292 +1,302 @@
-"""The engine: asks a teacher everything that was not answered yet, and keeps every answer.
+"""The engine: asks teachers everything that was not answered yet, and keeps every answer.
 
-    pending ─► at most `concurrency` in flight ─► journal ─► parse ─► corpus, by the hundred
-                     │        ▲
-                     └─ tenacity: again, after a while, if another try may do better
+    plan ─► pending ─► dispatcher ─► lanes (endpoint and key, each with its limits) ─► scribe
+                          ▲                      │
+                          └── put aside ◄── failed, and another try may do better
 
 An answer is in the journal before it is parsed. Whatever stops the engine (an error,
 the budget, Ctrl-C, kill -9), what was answered is kept and will not be asked again.
 """
 
 import asyncio
-import dataclasses
+import heapq
+import itertools
+import json
 import logging
 import time
-import uuid
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
 
 from synthkd.corpus import ledger
-from synthkd.corpus.rows import pages
-from synthkd.corpus.store import Corpus
-from synthkd.errors import BudgetError, CorpusError, SynthkdError, TeacherError
-from synthkd.records import Attempt, Completion, Request
-from synthkd.teachers import parse
-from synthkd.teachers.base import AttemptError, MalformedAnswerError, Teacher, TeacherOptions
+from synthkd.corpus.plans import Plan
+from synthkd.corpus.tokens import add_vocabulary
+from synthkd.errors import CorpusError, SynthkdError, TeacherError
+from synthkd.records import Request
+from synthkd.teachers import read_attempt
+from synthkd.teachers.asking import Call
+from synthkd.teachers.base import AttemptError, Teacher
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.budget import Budget, count_bytes, longest_completion, require_budget
+from synthkd.teachers.interrupts import catching_interrupts
+from synthkd.teachers.limits import Limits
+from synthkd.teachers.pending import Pending
+from synthkd.teachers.retries import Policy, Ticket
+from synthkd.teachers.scribe import Scribe
+from synthkd.teachers.standing import Rates, Standing, name_failure
+from synthkd.teachers.watching import watch
 
 logger = logging.getLogger(__name__)
 
-_FLUSH = 256  # answers that wait in the journal before the corpus takes them in
-_BACKOFF = wait_exponential_jitter(multiplier=0.5, max=60.0)  # seconds
-_TURN = 16  # tokens that a chat template puts around a message, at most
-_DOWN_AFTER = 5  # requests in a row that failed after every try: the endpoint is down
+_DOWN_AFTER = 5  # tickets in a row that failed after every try: the endpoint is down
+_REFUSED_AFTER = 20  # tickets in a row that the teacher refused, and none answered: it is all of them
 
-Progress = Callable[[int, int], None]
+Watch = Callable[[Standing], None]
 
 
 @dataclass
 class Asked:
-    """What became of the requests: how many were answered before, now, and why some were not."""
+    """What became of the requests: how many were answered before, now, and why some were not.
+
+    `ignored` counts answers by what their teacher was asked for and did not heed.
+    """
 
     already: int = 0
     answered: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    without_logprobs: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    is_spilled: bool = False
+
+
+@dataclass(slots=True)
+class Lane:
+    """One endpoint and key, and its limits."""
+
+    teacher: Teacher
+    limits: Limits
 
 
 def ask_all(
-    corpus: Corpus,
-    teacher: Teacher,
+    plan: Plan,
+    teachers: Sequence[Teacher],
     options: TeacherOptions,
-    requests: Sequence[Request],
     *,
     run_id: str,
-    progress: Progress = lambda _done, _total: None,
+    step: str = "generate",
+    watcher: Watch = lambda _standing: None,
 ) -> Asked:
-    """Ask `teacher` each of `requests` that has no answer in `corpus` yet.
+    """Ask `teachers`, who share the work, each request of `plan` that has no answer yet.
 
     Raises:
         BudgetError: The budget is spent.
-        TeacherError: The teacher cannot be reached, or refuses everything.
+        ConfigError: The budget cannot be held.
         CorpusError: An answer cannot be written down.
+        KeyboardInterrupt: Somebody asked to stop; what was in flight is kept.
+        TeacherError: The teacher cannot be reached, or refuses everything.
     """
-    ledger.read_leftovers(corpus, parse)
-    unique = {request.key: request for request in requests}
-    done = ledger.answered(corpus, list(unique))
-    pending = [request for key, request in unique.items() if key not in done]
-    asked = Asked(already=len(done))
-    if not pending:
-        return asked
-    ledger.add_requests(corpus, pending, teacher.host)
-    engine = _Engine(
-        corpus, teacher, options, run_id=run_id, asked=asked, total=len(unique), progress=progress
-    )
-    asyncio.run(engine.run(pending))
+    require_budget(options, teachers[0])
+    ledger.read_leftovers(plan.corpus, read_attempt)
+    already, pending = plan.find_pending()
+    asked = Asked(already=already)
+    if pending:
+        engine = Engine(plan, teachers, options, asked, run_id=run_id, total=already + pending)
+        asyncio.run(engine.run(step, watcher))
     return asked
 
 
-class _Engine:
+class Engine:
     """One run of `ask_all`."""
 
     def __init__(
         self,
-        corpus: Corpus,
-        teacher: Teacher,
+        plan: Plan,
+        teachers: Sequence[Teacher],
         options: TeacherOptions,
+        asked: Asked,
         *,
         run_id: str,
-        asked: Asked,
         total: int,
-        progress: Progress,
     ) -> None:
-        self.corpus = corpus
-        self.teacher = teacher
-        self.options = options
-        self.run_id = run_id
-        self.asked = asked
-        self.total = total
-        self.progress = progress
-        self.unsaved: list[tuple[Attempt, Completion | None]] = []
-        self.reserved = 0.0
-        self.spent = _read_spent(corpus)
+        """Make ready; nothing is asked yet."""
+        self.corpus, self.options, self.asked = plan.corpus, options, asked
+        self.run_id, self.total = run_id, total
+        self.price = options.price(teachers[0].host)
+        charge = self.price.charge() if self.price else None
+        self.charge = json.dumps(charge) if charge else None
+        spent = ledger.read_spent(self.corpus)
+        self.budget = Budget(options.budget_usd, self.price, spent)
+        self.spent_before = spent
+        self.policy = Policy(options.max_attempts)
+        self.scribe = Scribe(self.corpus)
+        self.pending = Pending(plan, teachers[0].batch_size, self.scribe.lock)
+        self.share = options.share_prompt
+        self.lanes = [Lane(teacher, self._limit(teacher)) for teacher in teachers]
+        self.aside: list[tuple[float, int, Ticket]] = []
+        self.numbers = itertools.count()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.happened = asyncio.Event()
+        self.rates = Rates()
+        self.started = time.monotonic()
+        self.retried: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
         self.failed_in_a_row = 0
-        self.stopped: SynthkdError | None = None
+        self.stopped: BaseException | None = None
+        self.dispatcher: asyncio.Task[None] | None = None
+        self.is_draining = False
 
-    async def run(self, pending: Sequence[Request]) -> None:
-        """Ask `pending`, and have everything that was answered in the corpus at the end."""
-        batches = deque(pages(pending, self.teacher.batch_size))
-        lanes = 1 if self.teacher.batch_size > 1 else self.options.concurrency
-        self._tell()
+    def _limit(self, teacher: Teacher) -> Limits:
+        options = self.options
+        is_here = teacher.batch_size > 1
+        return Limits(
+            concurrency=1 if is_here else options.concurrency,
+            requests_per_minute=options.requests_per_minute,
+            tokens_per_minute=options.tokens_per_minute,
+        )
+
+    async def run(self, step: str, watcher: Watch) -> None:
+        """Ask what is pending, and have everything that was answered in the corpus at the end."""
         try:
             self._learn_vocabulary()
-            async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(self._work(batches))
-        except ExceptionGroup as group:
-            # Several lanes stop for the same reason; one telling is enough.
-            broken = group.subgroup(CorpusError)
-            raise (broken.exceptions[0] if broken else group) from None
+            with catching_interrupts(self.interrupt):
+                async with watch(self, step, watcher):
+                    self.dispatcher = asyncio.create_task(self._dispatch())
+                    with suppress(asyncio.CancelledError):
+                        await self.dispatcher
+                    await asyncio.gather(*self.tasks, return_exceptions=True)
+                    await self.scribe.close()
         finally:
-            self._flush()
-            await self.teacher.close()
+            for lane in self.lanes:
+                await lane.teacher.close()
         if self.stopped:
             raise self.stopped
+
+    def interrupt(self) -> None:
+        """Ask nothing more; the second time, do not wait for what is in flight either."""
+        if self.is_draining:
+            for task in self.tasks:
+                task.cancel()
+        self.is_draining = True
+        self.stop(KeyboardInterrupt())
+
+    def stop(self, reason: BaseException) -> None:
+        """Ask nothing more, and let what is in flight end: it is paid for."""
+        self.stopped = self.stopped or reason
+        if self.dispatcher:
+            self.dispatcher.cancel()
 
     def _learn_vocabulary(self) -> None:
         """Write down what token ids stand for before the first answer refers to them."""
         if not self.options.logprobs:
             return
         try:
-            known = self.teacher.vocabulary()
+            known = self.lanes[0].teacher.vocabulary()
         except AttemptError as error:
             raise TeacherError(f"{self.options.model} cannot be asked: {error}") from error
         if known:
-            ledger.add_vocabulary(self.corpus, *known)
+            add_vocabulary(self.corpus, *known)
 
-    async def _work(self, batches: deque[list[Request]]) -> None:
-        """Take batches until there are none, or until there is a reason to stop.
-
-        A lane that finds the reason lets the others finish: what is in flight is paid for.
-        """
-        while batches and self.stopped is None:
-            worst = self._worst_cost(batches[0])
-            over = self._over_budget(worst)
-            if over and self.reserved:
-                return  # a lane in flight may cost less than its worst, and go on
-            if over:
-                self.stopped = over
+    async def _dispatch(self) -> None:
+        """Hand out tickets until there are none, one at a time, at the pace of the limits."""
+        while True:
+            ticket = self._take_due() or await self.pending.take(share=self.share)
+            if ticket is None:
+                if not self.tasks and not self.aside:
+                    return
+                await self._something(until=self.aside[0][0] if self.aside else None)
+                continue
+            worst = self.budget.worst(ticket.requests)
+            while not self.budget.fits(worst):
+                if not self.tasks:
+                    self.stopped = self.budget.explain(worst)
+                    return
+                await self._something()  # what is in flight may cost less than its worst
+            if self._is_to_spill() and not ticket.failures:
+                self.asked.is_spilled = True
                 return
-            self.reserved += worst
-            try:
-                await self._ask(batches.popleft())
-            finally:
-                self.reserved -= worst
-            self._tell()
+            tokens = sum(count_bytes(r) // 4 + (longest_completion(r) or 0) for r in ticket.requests)
+            lane = min(self.lanes, key=lambda lane: lane.limits.soonest(tokens))
+            await lane.limits.admit(tokens)
+            self.budget.reserved += worst
+            task = asyncio.create_task(self._ask(ticket, lane, tokens, worst))
+            self.tasks.add(task)
+            task.add_done_callback(self._end)
 
-    async def _ask(self, batch: list[Request]) -> None:
-        """Ask one batch until it is answered or is not worth another try."""
+    def _is_to_spill(self) -> bool:
+        spill = self.options.spill
+        if spill is None:
+            return False
+        hours = (time.monotonic() - self.started) / 3600
+        is_late = spill.hours is not None and hours >= spill.hours
+        return is_late or (spill.usd is not None and self.budget.spent >= spill.usd)
+
+    def _take_due(self) -> Ticket | None:
+        if self.aside and self.aside[0][0] <= time.monotonic():
+            return heapq.heappop(self.aside)[2]
+        return None
+
+    async def _something(self, until: float | None = None) -> None:
+        """Wait until a task has ended, or until then on the monotonic clock."""
+        self.happened.clear()
+        timeout = None if until is None else max(0.0, until - time.monotonic())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.happened.wait(), timeout)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        self.happened.set()
+        if not task.cancelled() and (error := task.exception()):
+            self.stop(error)
+
+    async def _ask(self, ticket: Ticket, lane: Lane, tokens: int, worst: float) -> None:
+        """Make one attempt; whatever comes of it is on the disk when this returns."""
+        call = Call(self, ticket.requests, lane.teacher)
+        error: AttemptError | None = None
         try:
-            async for attempt in self._retrying():
-                with attempt:
-                    await self._try(batch)
-        except AttemptError as error:
-            self.failed_in_a_row += 1
-            if error.is_fatal or self._is_down(error):
-                self.stopped = self.stopped or TeacherError(
-                    f"{self.options.model} at {self.teacher.host} cannot be asked: {error}\n"
+            await call.make()
+        except AttemptError as raised:
+            error = raised
+        finally:
+            self.budget.reserved -= worst
+            lane.limits.release(
+                headers=call.headers,
+                status=error.status if error else 200,
+                estimated=tokens,
+                used=call.tokens,
+                retry_after=error.retry_after if error else None,
+                seconds=call.seconds,
+            )
+        if call.answered:
+            self.failed_in_a_row = 0
+        if error is None and call.unanswered:
+            self.share = False  # the server gives one choice, whatever it is asked for
+            self.asked.ignored["n"] += 1
+        if error and len(ticket.requests) == 1:
+            self._fail(ticket, error)
+        else:
+            for request in call.unanswered:
+                self._put_aside(Ticket([request]), 0.0)
+
+    def _put_aside(self, ticket: Ticket, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        heapq.heappush(self.aside, (due, next(self.numbers), ticket))
+
+    def _fail(self, ticket: Ticket, error: AttemptError) -> None:
+        """Put a ticket aside until its next try, or give it up."""
+        reason = name_failure(error.status, str(error))
+        wait = None if error.is_fatal else self.policy.wait(ticket, error)
+        if wait is not None:
+            self.retried[reason] += 1
+            self._put_aside(ticket, wait)
+            return
+        self.failed_in_a_row += 1
+        if error.is_fatal or self._is_down(error):
+            self.stop(
+                TeacherError(
+                    f"{self.options.model} at {self.lanes[0].teacher.host} cannot be asked: {error}\n"
                     f"{self.asked.answered} new answers are kept, and nothing more is asked. "
                     "Check the address, the key and the model's name, then run again."
                 )
-            elif len(batch) > 1:
-                for request in batch:
-                    await self._ask([request])
-                return
-            for request in batch:
-                self.asked.failures[request.key] = str(error)
-        else:
-            self.failed_in_a_row = 0
+            )
+            return
+        for request in ticket.requests:
+            self.asked.failures[request.key] = str(error)
+            self.failed[reason] += 1
+        self.rates.add()
 
     def _is_down(self, error: AttemptError) -> bool:
         """Whether the endpoint is, rather than this one request is at fault."""
         if not error.is_retryable:
-            return False
+            return not self.asked.answered and self.failed_in_a_row >= _REFUSED_AFTER
         never = not self.asked.answered and error.status is None
         return never or self.failed_in_a_row >= _DOWN_AFTER
-
-    def _worst_cost(self, batch: list[Request]) -> float:
-        """Return the most that `batch` can cost in US dollars; 0 where no budget is to be held."""
-        price, longest = self.options.price_usd_per_million, self.options.max_tokens
-        if self.options.budget_usd is None or price is None or longest is None:
-            return 0.0
-        # No token is shorter than a byte.
-        prompt = sum(len(m.content.encode()) + _TURN for r in batch for m in r.messages)
-        return price.cost(prompt, longest * len(batch))
-
-    def _over_budget(self, worst: float) -> BudgetError | None:
-        budget = self.options.budget_usd
-        if budget is None or self.spent + self.reserved + worst <= budget:
-            return None
-        return BudgetError(
-            f"the budget of ${budget:.2f} is spent: ${self.spent:.4f} so far, and the next call "
-            f"may cost ${worst:.4f}. All answers are kept; raise budget_usd and run again to go on."
-        )
-
-    def _retrying(self) -> AsyncRetrying:
-        return AsyncRetrying(
-            stop=stop_after_attempt(self.options.max_attempts),
-            wait=_wait,
-            retry=retry_if_exception(lambda e: isinstance(e, AttemptError) and e.is_retryable),
-            reraise=True,
-        )
-
-    async def _try(self, batch: list[Request]) -> None:
-        """Make one attempt; whatever comes of it is in the journal when this returns."""
-        started, clock = datetime.now(UTC).isoformat(), time.perf_counter()
-        price = self.options.price_usd_per_million
-
-        def journal(request: Request, body: bytes, status: int | None, error: str) -> Attempt:
-            attempt = Attempt(
-                attempt_id=uuid.uuid4().hex,
-                request_key=request.key,
-                provider=self.teacher.provider,
-                run_id=self.run_id,
-                started_at=started,
-                latency_ms=(time.perf_counter() - clock) * 1000,
-                response=body,
-                status=status,
-                error=error,
-                batch_size=len(batch),
-                price=price.model_dump() if price else None,
-            )
-            self.corpus.journal.append(attempt)
-            return attempt
-
-        try:
-            bodies = await self.teacher.ask(batch)
-        except AttemptError as error:
-            for request in batch:
-                self._keep(journal(request, error.body, error.status, str(error)), None)
-            raise
-        attempts = [
-            journal(request, body, None, "") for request, body in zip(batch, bodies, strict=True)
-        ]
-        malformed = [why for attempt in attempts if (why := self._read(attempt))]
-        if malformed:
-            raise AttemptError(str(malformed[0]), is_retryable=len(batch) == 1)
-
-    def _read(self, attempt: Attempt) -> MalformedAnswerError | None:
-        """Parse what is in the journal already; return why it cannot be, if it cannot."""
-        try:
-            completion = parse(attempt.provider, attempt.response)
-        except MalformedAnswerError as error:
-            logger.info("malformed answer: request=%s %s", attempt.request_key, error)
-            self._keep(dataclasses.replace(attempt, error=f"malformed: {error}"), None)
-            return error
-        self.spent += ledger.cost(attempt.price, completion) or 0.0
-        self.asked.answered += 1
-        self.asked.without_logprobs += bool(self.options.logprobs and not completion.logprobs)
-        self._keep(attempt, completion)
-        return None
-
-    def _keep(self, attempt: Attempt, completion: Completion | None) -> None:
-        self.unsaved.append((attempt, completion))
-        if len(self.unsaved) >= _FLUSH:
-            self._flush()
-
-    def _flush(self) -> None:
-        unsaved, self.unsaved = self.unsaved, []
-        if unsaved:
-            ledger.record(self.corpus, unsaved)
-
-    def _tell(self) -> None:
-        asked = self.asked
-        self.progress(asked.already + asked.answered + len(asked.failures), self.total)
-
-
-def _wait(state: RetryCallState) -> float:
-    """Return the seconds until the next try: what the server asks for, else ever longer."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, AttemptError) and error.retry_after is not None:
-        return error.retry_after
-    return _BACKOFF(state)
-
-
-def _read_spent(corpus: Corpus) -> float:
-    """Return the US dollars that the corpus cost until now."""
-    row = corpus.first("SELECT coalesce(sum(cost_usd), 0) FROM store.completions")
-    return float(row[0]) if row else 0.0

@@ -1,24 +1,25 @@
-"""Teachers behind an OpenAI-compatible server: chat completions, by the official SDK.
+"""Teachers behind an OpenAI-compatible server: chat completions, or the Responses API."""
 
-The SDK carries the request and hands back the bytes; its models are never built, since
-an answer with log-probabilities is mostly numbers that would be parsed twice.
-"""
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+import msgspec
 
 from synthkd.errors import ConfigError
-from synthkd.records import Completion, Json, Request
-from synthkd.teachers.base import MalformedAnswerError, TeacherOptions
-from synthkd.teachers.positions import read_positions
+from synthkd.records import Json, Request
+from synthkd.teachers import responses
+from synthkd.teachers.base import Answer
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.chat import parse
 from synthkd.teachers.server import Server
+from synthkd.teachers.transport import ServedTeacher, Transport
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+__all__ = ["OpenAITeacher", "parse", "write_body"]
 
 _HOME = "https://api.openai.com/v1"
+_VARIABLE = "OPENAI_API_KEY"
 _MOST_LOGPROBS = 20  # that api.openai.com gives; other servers have limits of their own
 
 # What synthkd writes itself, or what would make the answer another kind of thing.
@@ -26,16 +27,23 @@ _RESERVED = {
     "logprobs": "write teacher.logprobs, the number of alternatives to store",
     "messages": "they come from the prompt",
     "model": "write teacher.model",
-    "n": "write teacher.samples; each is a request of its own, kept and retried apart",
+    "n": "write teacher.samples",
     "return_tokens_as_token_ids": "tokens are aligned by their bytes, which this hides; drop it",
     "stream": "answers are stored whole; drop it",
     "top_logprobs": "write teacher.logprobs",
 }
 
 
+class _Choices(msgspec.Struct):
+    choices: list[msgspec.Raw]
+
+
+_decode_choices = msgspec.json.Decoder(_Choices).decode
+
+
 @dataclass(frozen=True, slots=True)
-class OpenAITeacher:
-    """A teacher that speaks chat completions.
+class OpenAITeacher(ServedTeacher):
+    """A teacher that speaks chat completions, or Responses.
 
     Parameters are sent as they are written, as top-level fields, so that a server's own
     (`top_k`, `min_p`, `chat_template_kwargs`) reach it; only `logprobs: K` becomes what
@@ -43,72 +51,73 @@ class OpenAITeacher:
     prompt differ.
     """
 
-    provider: ClassVar[str] = "openai"
-    batch_size: ClassVar[int] = 1
-
-    server: Server
-    model: str
-    host: str
-    client: "AsyncOpenAI" = field(repr=False)
+    api: Literal["chat", "responses"] = "chat"
 
     @classmethod
     def connect(cls, options: TeacherOptions) -> "OpenAITeacher":
-        """Return the teacher, ready to be asked; nothing is sent yet.
-
-        The key is read from OPENAI_API_KEY; only OpenAI itself must have one.
+        """Return the teacher at the first address with the first key.
 
         Raises:
-            ConfigError: The key is missing, or an option cannot be sent.
+            ConfigError: A key is missing, or an option cannot be sent.
         """
-        server = Server.read(options.base_url, home=_HOME, variable="OPENAI_API_KEY")
-        if mistakes := [*server.find_mistakes(), *_find_mistakes(options, server)]:
+        return cls.connect_all(options)[0]
+
+    @classmethod
+    def connect_all(cls, options: TeacherOptions) -> "tuple[OpenAITeacher, ...]":
+        """Return the teacher once for each address and key; nothing is sent yet.
+
+        Keys are read from `options.key_variables`, by default OPENAI_API_KEY; only OpenAI
+        itself must have one. OPENAI_ORG_ID and OPENAI_PROJECT_ID go there with the default
+        key alone: another may be of another project.
+
+        Raises:
+            ConfigError: A key is missing, or an option cannot be sent.
+        """
+        variables = options.key_variables or (_VARIABLE,)
+        servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
+        if mistakes := [*Server.find_all(servers, options.host), *_find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
-
-        from openai import AsyncOpenAI
-
-        client = AsyncOpenAI(api_key=server.key or "none", base_url=server.url, max_retries=0)
-        return cls(server, options.model_name, options.host or server.host, client)
+        first = servers[0]
+        return tuple(
+            cls(
+                server=server,
+                endpoint=first.url,
+                model=options.model_name,
+                host=options.host or server.host,
+                transport=Transport(server, _headers(server), options.timeout_s),
+                api=options.api,
+            )
+            for server in servers
+        )
 
     @property
-    def endpoint(self) -> str:
-        """The base URL: equal endpoints are the same server."""
-        return self.server.url
+    def provider(self) -> str:
+        """Who can parse its answers."""
+        return "openai" if self.api == "chat" else responses.PROVIDER
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        """Return the raw body of the answer to the one request.
+    async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return the raw answers to `requests`, which are samples of one prompt.
+
+        They share one body; a server that gives fewer choices answers fewer of them.
 
         Raises:
             AttemptError: There is none.
         """
-        import httpx2
-        from openai import APIConnectionError, APIStatusError
-
-        (request,) = requests
-        try:
-            response = await self.client.post(
-                "/chat/completions",
-                body=write_body(request),
-                cast_to=httpx2.Response,
-                # Without this the SDK adds the key of OPENAI_ADMIN_KEY, if there is one.
-                options={"security": {"bearer_auth": True}},
-            )
-        except APIStatusError as error:
-            answer = error.response
-            raise self.server.refuse(answer.status_code, answer.headers, answer.content) from None
-        except APIConnectionError as error:
-            raise self.server.lose(error) from error
-        return [self.server.check(response.content, holds="choices")]
-
-    def vocabulary(self) -> None:
-        """Know nothing of it: tokens come as text, if they come."""
-
-    async def close(self) -> None:
-        """Give back the connections."""
-        await self.client.close()
+        if self.api == "responses":
+            (request,) = requests
+            body = responses.write_body(request)
+            return [await self.transport.post("/responses", body, holds="output")]
+        body = write_body(requests[0])
+        if len(requests) == 1:
+            return [await self.transport.post("/chat/completions", body, holds="choices")]
+        body["n"] = len(requests)
+        answer = await self.transport.post("/chat/completions", body, holds="choices")
+        given = min(_count_choices(answer.body), len(requests))
+        return [answer._replace(choice=choice) for choice in range(given)]
 
 
 def write_body(request: Request) -> dict[str, Json]:
-    """Return the JSON body that asks `request`."""
+    """Return the JSON body that asks `request` as a chat completion."""
     parameters = dict(request.parameters)
     if most := parameters.pop("logprobs", 0):
         parameters |= {"logprobs": True, "top_logprobs": most}
@@ -123,57 +132,52 @@ def write_body(request: Request) -> dict[str, Json]:
     return {"model": request.model, "messages": messages, **parameters}
 
 
-def parse(body: bytes) -> Completion:
-    """Return the completion in the body of a chat completion.
-
-    A refusal is a completion whose finish reason is `refusal`. An answer that was cut
-    while its teacher was still thinking, and one that only calls tools, has no text.
-
-    Raises:
-        MalformedAnswerError: The bytes are no chat completion, or hold no answer.
-    """
+def _count_choices(body: bytes) -> int:
+    """Return how many choices `body` has; at least one, so that a wrong body has a reader."""
     try:
-        return _read(json.loads(body))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise MalformedAnswerError(f"not a chat completion: {error!r}") from error
+        return max(1, len(_decode_choices(body).choices))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 1
 
 
-def _read(answer: dict[str, Any]) -> Completion:
-    choice, usage = answer["choices"][0], answer.get("usage") or {}
-    message, finish_reason = choice["message"], choice.get("finish_reason") or "unknown"
-    text, refusal = message.get("content"), message.get("refusal")
-    thinking = message.get("reasoning_content") or message.get("reasoning") or None
-    if refusal and not text:
-        text, finish_reason = refusal, "refusal"
-    is_empty_for_a_reason = (
-        thinking or message.get("tool_calls") or finish_reason in ("length", "content_filter")
-    )
-    if text is None and is_empty_for_a_reason:
-        text = ""
-    if not isinstance(text, str):
-        raise TypeError("its message has no content")
-    return Completion(
-        text=text,
-        finish_reason=finish_reason,
-        thinking=thinking,
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"),
-        logprobs=read_positions((choice.get("logprobs") or {}).get("content") or []),
-    )
+def _headers(server: Server) -> Mapping[str, str]:
+    headers = {"authorization": f"Bearer {server.key or 'none'}"}
+    if server.is_home and server.variable == _VARIABLE:
+        told = {
+            "openai-organization": os.environ.get("OPENAI_ORG_ID"),
+            "openai-project": os.environ.get("OPENAI_PROJECT_ID"),
+        }
+        headers |= {name: value for name, value in told.items() if value}
+    return headers
 
 
-def _find_mistakes(options: TeacherOptions, server: Server) -> list[str]:
-    mistakes = [
-        f"parameters.{name} cannot be set: {cure}"
-        for name, cure in _RESERVED.items()
-        if name in options.parameters
-    ]
-    if server.is_home and options.logprobs > _MOST_LOGPROBS:
+def _find_mistakes(options: TeacherOptions, servers: Sequence[Server]) -> list[str]:
+    chat = options.api == "chat"
+    mistakes = _find_parameters(options, _RESERVED if chat else responses.RESERVED)
+    if not chat and options.share_prompt:
         mistakes.append(
-            f"logprobs is {options.logprobs}; {server.host} gives {_MOST_LOGPROBS} at most, "
+            "share_prompt asks for several samples in one call, which the Responses API "
+            "cannot give; drop it, or write api: chat"
+        )
+    if options.prompt_caching:
+        mistakes.append(
+            "prompt_caching is of Anthropic's protocol; drop it: OpenAI caches by itself"
+        )
+    home = next((server for server in servers if server.is_home), None)
+    if home and options.logprobs > _MOST_LOGPROBS:
+        mistakes.append(
+            f"logprobs is {options.logprobs}; {home.host} gives {_MOST_LOGPROBS} at most, "
             f"and refuses every request for more; write {_MOST_LOGPROBS} or less"
         )
     seed = options.parameters.get("seed", 0)
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+    if chat and seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         mistakes.append(f"parameters.seed is {seed!r}; it must be a whole number")
     return mistakes
+
+
+def _find_parameters(options: TeacherOptions, reserved: Mapping[str, str]) -> list[str]:
+    return [
+        f"parameters.{name} cannot be set: {cure}"
+        for name, cure in reserved.items()
+        if name in options.parameters
+    ]

@@ -37,7 +37,7 @@ def dump(completion: Completion) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def parse(body: bytes) -> Completion:
+def parse(body: bytes, choice: int = 0) -> Completion:  # noqa: ARG001  every body has one
     """Return the completion that `dump` wrote.
 
     Raises:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from synthkd.errors import ConfigError
-from synthkd.records import Completion, Request, digest
+from synthkd.records import Completion, Json, Request, digest
 from synthkd.teachers import plain
-from synthkd.teachers.base import AttemptError, TeacherOptions
+from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
+from synthkd.teachers.options import TeacherOptions
 
 _SHOWN = 80  # characters of a prompt that are enough to know it by
 
@@ -24,6 +25,8 @@ class ScriptedTeacher:
 
     provider: ClassVar[str] = "scripted"
     batch_size: ClassVar[int] = 1
+    defaults: ClassVar[Mapping[str, Json]] = NOTHING_SAID
+    limit_name: ClassVar[str] = ""
 
     answers: Mapping[str, str]
     model: str = "script"
@@ -48,13 +51,13 @@ class ScriptedTeacher:
         """The digest of its lines: a script that was edited is another teacher."""
         return f"scripted:{digest(dict(self.answers))}"
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
+    async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """Return the answers the script has.
 
         Raises:
             AttemptError: It has none for a prompt.
         """
-        return [self._answer(request) for request in requests]
+        return [Answer(self._answer(request)) for request in requests]
 
     def vocabulary(self) -> None:
         """Know nothing of it: tokens come as text, if they come."""

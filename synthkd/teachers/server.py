@@ -1,10 +1,12 @@
 """A server asked over HTTP: its address, its key, and what its failures mean.
 
 The vendors' SDKs agree on no error class, so what is read here is what HTTP says: a
-status, headers, a body. The SDKs are told not to retry; each failure becomes one
+status, headers, a body. Nothing is tried again here; each failure becomes one
 `AttemptError` that says whether another try, now or ever, can do better.
 """
 
+import hashlib
+import itertools
 import json
 import os
 import time
@@ -15,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from synthkd.teachers.base import AttemptError
+from synthkd.teachers.base import NOTHING_SAID, AttemptError
 
 _RETRYABLE = {408, 409, 429}  # and every 5xx
 _FATAL = {
@@ -24,6 +26,7 @@ _FATAL = {
     403: "the key may not do this; ask for the model to be allowed, or use another key",
     404: "see that it has the model, and that base_url is where its API begins, like {home}",
 }
+_MOVED = "nothing is sent elsewhere with a key; write the base_url of where it is: {location}"
 _UNPAID = "the account cannot pay; see to its credit or its spend limit"
 
 # Answers that look like a rate limit or a bad request, and that waiting does not cure.
@@ -38,6 +41,7 @@ _UNPAID_CODES = {
 # Anthropic gives an empty account status 400 and no code of its own.
 _UNPAID_MESSAGE = "credit balance is too low"
 
+_SECRET = 12  # characters; a shorter key is a stand-in like EMPTY, and may be a word of an answer
 _SHOWN = 300  # characters of what a server says that are worth showing
 
 
@@ -59,6 +63,39 @@ class Server:
         """Return the server at `base_url`, by default `home`, with the key the environment has."""
         url = _normalize(base_url) if base_url else home
         return cls(url, home, variable, os.environ.get(variable, "").strip())
+
+    @classmethod
+    def read_all(
+        cls, base_urls: str | Sequence[str] | None, *, home: str, variables: Sequence[str]
+    ) -> "tuple[Server, ...]":
+        """Return every address with every key; an address and a key that are there twice, once."""
+        urls = [base_urls] if base_urls is None or isinstance(base_urls, str) else base_urls
+        servers = [
+            cls.read(url, home=home, variable=variable)
+            for url, variable in itertools.product(urls, variables)
+        ]
+        return tuple({(server.url, server.key or None): server for server in servers}.values())
+
+    @staticmethod
+    def find_all(servers: "Sequence[Server]", host: str | None) -> list[str]:
+        """Return what is wrong with servers that are to answer as one teacher, each thing once.
+
+        Who serves a sample decides its rights: several hosts must be stated to be one, as `host`.
+        """
+        mistakes = [mistake for server in servers for mistake in server.find_mistakes()]
+        hosts = dict.fromkeys(server.host for server in servers)
+        if len(hosts) > 1 and host is None:
+            mistakes.append(
+                f"base_url names several hosts ({', '.join(hosts)}), and the rights of a sample "
+                "depend on who served it; write host: who serves them all, or use one of them"
+            )
+        return list(dict.fromkeys(mistakes))
+
+    @property
+    def limit_name(self) -> str:
+        """A name for the pair of address and key, which tells nothing of the key."""
+        pair = hashlib.sha256(f"{self.url}\n{self.key}".encode()).hexdigest()
+        return f"{self.host}:{pair[:16]}"
 
     @property
     def host(self) -> str:
@@ -90,24 +127,27 @@ class Server:
             )
         return mistakes
 
-    def check(self, body: bytes, holds: str) -> bytes:
+    def check(self, body: bytes, holds: str, headers: Mapping[str, str] = NOTHING_SAID) -> bytes:
         """Return `body` if it looks like an answer: a whole JSON object that names `holds`.
 
         It is not parsed here, so that asking stays cheap; what is wrong inside is for `parse`.
 
         Raises:
-            AttemptError: It is cut, no JSON, or an error that was sent as a success.
+            AttemptError: It is cut, no JSON, or an error that was sent as a success. One
+                that was sent as a stream, which nobody asked for, would be so again.
         """
+        body = self._hide(body)
         whole = body.strip()
         if whole.startswith(b"{") and whole.endswith(b"}") and f'"{holds}"'.encode() in whole:
             return body
-        body = self._hide(body)
+        is_stream = headers.get("content-type", "").startswith("text/event-stream")
+        what = "a stream" if is_stream else "something that is no answer, or only a part of one"
         raise AttemptError(
-            f"{self.url} answered with something that is no answer, or only a part of one: "
-            f"{_shorten(body.decode(errors='replace'))!r}",
+            f"{self.url} answered with {what}: {_shorten(body.decode(errors='replace'))!r}",
             status=HTTPStatus.OK,
             body=body,
-            is_retryable=True,
+            is_retryable=not is_stream,
+            headers=headers,
         )
 
     def refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
@@ -116,28 +156,33 @@ class Server:
         codes, said = _read_error(body)
         is_unpaid = bool(_UNPAID_CODES & set(codes)) or _UNPAID_MESSAGE in said
         cure = _UNPAID if is_unpaid else _FATAL.get(status, "")
+        if status < HTTPStatus.BAD_REQUEST:
+            cure = _MOVED
         may_pass = status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         # Both vendors' own clients obey this header.
         may_pass = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), may_pass)
         message = f"{self.url} answered {' '.join([str(status), *codes])}: {said or 'nothing more'}"
+        location = self._hide(headers.get("location", "it does not say").encode()).decode()
+        known = {"variable": self.variable, "home": self.home, "location": location}
         return AttemptError(
-            message + (f"; {cure.format(variable=self.variable, home=self.home)}" if cure else ""),
+            message + (f"; {cure.format(**known)}" if cure else ""),
             status=status,
             body=body,
             is_retryable=may_pass and not cure,
             is_fatal=bool(cure),
             retry_after=read_retry_after(headers),
+            headers=headers,
         )
 
-    def lose(self, error: Exception) -> AttemptError:
+    def lose(self, error: Exception, why: str = "") -> AttemptError:
         """Return what a connection means that could not be made, was cut, or kept us waiting."""
-        cause = error.__cause__ or error
-        reason = f"{type(cause).__name__} {cause}".strip()
-        return AttemptError(f"{self.url} gave no whole answer: {reason}", is_retryable=True)
+        reason = self._hide(f"{type(error).__name__} {why or error}".strip().encode())
+        said = _shorten(reason.decode(errors="replace"))
+        return AttemptError(f"{self.url} gave no whole answer: {said}", is_retryable=True)
 
     def _hide(self, text: bytes) -> bytes:
-        """Return `text` without the key: some servers repeat it when they refuse it."""
-        return text.replace(self.key.encode(), b"***") if self.key else text
+        """Return `text` without the key: some servers repeat it, most when they refuse it."""
+        return text.replace(self.key.encode(), b"***") if len(self.key) >= _SECRET else text
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -3,7 +3,9 @@
 import uuid
 
 from synthkd.corpus import ledger
-from synthkd.corpus.samples import add_samples, add_seeds, sample_id
+from synthkd.corpus.journal import pack
+from synthkd.corpus.ledger import Reading
+from synthkd.corpus.samples import add_profile, add_samples, add_seeds, sample_id
 from synthkd.corpus.store import Corpus
 from synthkd.records import (
     Alternative,
@@ -31,7 +33,7 @@ def make_attempt(request: Request, completion: Completion, **fields: object) -> 
         "run_id": "run",
         "started_at": "2026-01-01T00:00:00+00:00",
         "latency_ms": 5.0,
-        "response": plain.dump(completion),
+        "frame": pack(fields.pop("response", plain.dump(completion))),
     }
     return Attempt(**{**values, **fields})
 
@@ -57,10 +59,10 @@ def add_answer(
     """Put one answered sample into `corpus`; return its id."""
     request = make_request(text, sample_index=sample_index)
     answer = Completion(completion, "stop", prompt_tokens=3, completion_tokens=2, logprobs=logprobs)
-    ledger.add_requests(corpus, [request], "localhost")
+    ledger.add_requests(corpus, [(request, "localhost")])
     attempt = make_attempt(request, Completion(completion, "stop"))
-    corpus.journal.append(attempt)
-    ledger.record(corpus, [(attempt, answer)])
+    corpus.journal.append([attempt])
+    ledger.record(corpus, [(attempt, Reading(answer))])
     seed = Seed("tickets", text, {"message": text})
     add_seeds(corpus, [seed])
     key = sample_id("tickets", text, request.key)
@@ -82,5 +84,5 @@ def add_answer(
         Contribution("seed", "content", "tickets", "CC0-1.0", "CC0-1.0"),
         Contribution("teacher", "content", teacher, "LicenseRef-x", "unknown", "localhost"),
     ]
-    add_samples(corpus, [row], made_from)
+    add_samples(corpus, [{**row, "profile_id": add_profile(corpus, made_from)}])
     return key

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.corpus import ledger
+from synthkd.corpus.ledger import Reading
 from synthkd.corpus.samples import read_samples, replace_verdicts, select
 from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.corpus.tokens import STRINGS, read_vocabulary
 from synthkd.records import KEEP, Completion, Message, Request, drop
 from tests.corpus.builders import add_answer, make_attempt, make_logprobs, make_request
 
@@ -43,10 +45,10 @@ def test_the_request_key_does_not_depend_on_the_order_of_parameters(parameters: 
 
 def test_the_first_answer_to_a_request_stays(corpus: Corpus) -> None:
     request = make_request()
-    ledger.add_requests(corpus, [request], "localhost")
+    ledger.add_requests(corpus, [(request, "localhost")])
     for text in ("first", "second"):
         completion = Completion(text, "stop")
-        ledger.record(corpus, [(make_attempt(request, completion), completion)])
+        ledger.record(corpus, [(make_attempt(request, completion), Reading(completion))])
 
     assert ledger.read_texts(corpus, [request.key]) == {request.key: ("first", None)}
     assert corpus.first("SELECT count(*) FROM attempts") == (2,)
@@ -56,25 +58,11 @@ def test_tokens_given_as_text_are_numbered_once_for_the_whole_corpus(corpus: Cor
     first = add_answer(corpus, "a", "yes", logprobs=make_logprobs())
     add_answer(corpus, "b", "yes", logprobs=make_logprobs())
 
-    assert len(ledger.read_vocabulary(corpus, ledger.STRINGS)) == 3
+    assert len(read_vocabulary(corpus, STRINGS)) == 3
     select(corpus, [first])
     ((_, read),) = read_samples(corpus, with_logprobs=True)
     sampled = [read.tokens[position.sampled.token_id] for position in read.positions]
     assert sampled == [b"yes", "é".encode()[:1]]
-
-
-@pytest.mark.parametrize(
-    ("price", "tokens", "cost"),
-    [
-        pytest.param({"prompt": 1.0, "completion": 2.0}, (10, 5), 2e-5, id="known"),
-        pytest.param(None, (10, 5), None, id="unknown-price-is-not-0"),
-        pytest.param({"prompt": 1.0, "completion": 2.0}, (None, 5), None, id="unknown-usage"),
-    ],
-)
-def test_a_cost_is_known_or_it_is_not(price: dict | None, tokens: tuple, cost: float) -> None:
-    completion = Completion("", "stop", prompt_tokens=tokens[0], completion_tokens=tokens[1])
-
-    assert ledger.cost(price, completion) == cost
 
 
 def test_a_dropped_sample_stays_with_its_reason_and_is_not_kept(corpus: Corpus) -> None:

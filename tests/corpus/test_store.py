@@ -10,7 +10,7 @@ from synthkd.corpus.migrations import MIGRATIONS
 from synthkd.corpus.store import open_corpus, read_corpus
 from synthkd.errors import CorpusError
 from synthkd.records import Completion
-from synthkd.teachers import parse
+from synthkd.teachers import read_attempt
 from tests.corpus.builders import add_answer, make_attempt, make_logprobs, make_request
 
 VIEWS = {
@@ -73,12 +73,12 @@ def test_logprobs_unnest_with_their_tokens_and_alternatives(path: Path) -> None:
 def test_what_a_killed_process_left_in_the_journal_is_taken_in_once(path: Path) -> None:
     request = make_request()
     with open_corpus(path) as corpus:
-        ledger.add_requests(corpus, [request], "localhost")
-        corpus.journal.append(make_attempt(request, Completion("hi", "stop")))
+        ledger.add_requests(corpus, [(request, "localhost")])
+        corpus.journal.append([make_attempt(request, Completion("hi", "stop"))])
 
     for _ in range(2):
         with open_corpus(path) as corpus:
-            ledger.read_leftovers(corpus, parse)
+            ledger.read_leftovers(corpus, read_attempt)
             attempts = corpus.first("SELECT count(*) FROM attempts")
 
             assert attempts == (1,)
@@ -88,11 +88,11 @@ def test_what_a_killed_process_left_in_the_journal_is_taken_in_once(path: Path) 
 def test_a_leftover_that_is_no_answer_is_asked_again(path: Path) -> None:
     request = make_request()
     with open_corpus(path) as corpus:
-        ledger.add_requests(corpus, [request], "localhost")
-        corpus.journal.append(make_attempt(request, Completion("", "stop"), response=b"<html>"))
+        ledger.add_requests(corpus, [(request, "localhost")])
+        corpus.journal.append([make_attempt(request, Completion("", "stop"), response=b"<html>")])
 
     with open_corpus(path) as corpus:
-        ledger.read_leftovers(corpus, parse)
+        ledger.read_leftovers(corpus, read_attempt)
         (error,) = corpus.first("SELECT error FROM attempts")
 
         assert error.startswith("malformed: ")

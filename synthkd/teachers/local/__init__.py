@@ -5,50 +5,54 @@ pipeline learns in no time that it has nothing to ask. The weights are loaded at
 the first question.
 """
 
-import asyncio
-import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from synthkd.errors import ConfigError, MissingExtraError
-from synthkd.records import Request, canonical_json
-from synthkd.teachers.base import AttemptError, TeacherOptions
+from synthkd.records import Completion, Json, Request
+from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
+from synthkd.teachers.local.fingerprint import fingerprint
+from synthkd.teachers.local.replies import (
+    IsCancelled,
+    Outcome,
+    dump,
+    find_alike,
+    gather,
+    read_draws,
+    sift,
+    stream,
+)
 from synthkd.teachers.local.sampling import Sampling, find_mistakes
-from synthkd.teachers.plain import dump, parse
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.plain import parse
 
 if TYPE_CHECKING:
     from synthkd.teachers.local.model import Model
 
-__all__ = ["LocalTeacher", "Sampling", "parse"]
+__all__ = ["LocalTeacher", "Sampling", "parse", "read_draws"]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-_SAYS_WHAT_IT_ANSWERS = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "added_tokens.json",
-    "chat_template*",
-    "config.json",
-    "generation_config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer*",
-    "vocab.*",
-)
+_ASKED = 8  # times as many requests in one `ask` as are decoded together: one ends, the next joins
 
 
 class LocalTeacher:
-    """`local/FOLDER` or `local/ORG/NAME[@REVISION]`, answering in batches.
+    """`local/FOLDER` or `local/ORG/NAME[@REVISION]`, answering in continuous batches.
 
     Its endpoint is the fingerprint of all in the folder that says what it answers, or
     the hub id and its revision: another model under the same name is another teacher.
+    `concurrency` requests are decoded together, and one `ask` takes eight times as many.
     """
 
-    provider = "local"
+    provider: ClassVar[str] = "local"
+    defaults: ClassVar[Mapping[str, Json]] = NOTHING_SAID
+    limit_name: ClassVar[str] = ""
 
     def __init__(
         self, options: TeacherOptions, source: str, revision: str, name: str, endpoint: str
@@ -57,7 +61,9 @@ class LocalTeacher:
         self.model = name
         self.endpoint = endpoint
         self.host = options.host or "localhost"
-        self.batch_size = options.concurrency
+        self.batch_size = _ASKED * options.concurrency
+        self._slots = options.concurrency
+        self._dtype = str(options.parameters.get("dtype", "auto"))
         self._source = source
         self._revision = revision
         self._loaded: Model | None = None
@@ -75,7 +81,9 @@ class LocalTeacher:
             raise MissingExtraError("a local teacher", extra="train")
         name, folder = options.model_name, Path(options.model_name).expanduser()
         on_hub = not folder.exists() and _HUB_ID.fullmatch(name) is not None
-        mistakes = find_mistakes(options.parameters) + ([] if on_hub else _find_gaps(folder))
+        wanted = {"logprobs": options.logprobs} if options.logprobs else {}
+        mistakes = find_mistakes({**options.parameters, **wanted})
+        mistakes += [] if on_hub else _find_gaps(folder)
         if options.base_url is not None:
             mistakes.append(f"base_url is {options.base_url!r}; a local teacher has none, drop it")
         if mistakes:
@@ -88,20 +96,42 @@ class LocalTeacher:
             options, str(folder), "main", folder.resolve().name, f"local:{fingerprint(folder)}"
         )
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[bytes]:
-        """Return one raw answer per request, in their order, decoded together in a thread.
+    async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Return one raw answer per request, in their order.
 
-        A prompt that is too long fails the whole batch, before anything is generated:
-        ask its requests one by one to know which. Cancelling ends the thread's work too.
+        A prompt that is too long fails all of them, before anything is generated: use
+        `ask_each`, or ask one by one, to know which. Cancelling ends the thread's work too.
 
         Raises:
             AttemptError: The model cannot be loaded or does not fit, or a prompt does not.
         """
-        cancelled = threading.Event()
-        try:
-            return await asyncio.to_thread(self._answer, requests, cancelled)
-        finally:
-            cancelled.set()
+        return await gather(stream(partial(self._work, requests, None)))
+
+    async def ask_each(self, requests: Sequence[Request]) -> AsyncGenerator[tuple[int, Answer]]:
+        """Yield the place of each request with its raw answer, as it ends.
+
+        A prompt that is too long keeps no other from its answer.
+
+        Raises:
+            AttemptError: What was not yielded has no answer, and the first of it for this reason.
+        """
+        async with aclosing(sift(stream(partial(self._work, requests, None)))) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def score(
+        self, requests: Sequence[Request], completions: Sequence[Completion]
+    ) -> Sequence[Answer]:
+        """Return what this teacher would have said at each token of `completions`.
+
+        They answer `requests`, whose `logprobs` says how many alternatives to keep. A raw
+        answer has the text that was given and the log-probabilities of its tokens, as if
+        the teacher had generated it; of its end too, unless it was cut at its limit.
+
+        Raises:
+            AttemptError: The model cannot be loaded, or a text does not fit into it.
+        """
+        return await gather(stream(partial(self._work, requests, completions)))
 
     async def close(self) -> None:
         """Let go of the weights."""
@@ -114,21 +144,43 @@ class LocalTeacher:
             AttemptError: The tokenizer cannot be loaded.
         """
         with self._lock:
-            return self._open().vocabulary
+            return self._open().tokens.vocabulary
 
-    def _answer(self, requests: Sequence[Request], cancelled: threading.Event) -> list[bytes]:
-        alike: dict[str, list[int]] = {}
-        for place, request in enumerate(requests):
-            alike.setdefault(canonical_json(dict(request.parameters)), []).append(place)
-        answers: dict[int, bytes] = {}
+    def _work(
+        self,
+        requests: Sequence[Request],
+        completions: Sequence[Completion] | None,
+        is_cancelled: IsCancelled,
+    ) -> Iterator[Outcome]:
+        """Answer `requests`, or score `completions` of them; those alike go together."""
         with self._lock:
             model = self._open()
-            for places in alike.values():
-                batch = [requests[place] for place in places]
-                sampling = _read_sampling(batch[0])
-                completions = model.complete(batch, sampling, cancelled.is_set)
-                answers |= zip(places, map(dump, completions), strict=True)
-        return [answers[place] for place in range(len(requests))]
+            for places in find_alike(requests):
+                asked = [requests[place] for place in places]
+                sampling = self._read_sampling(asked)
+                if completions is None:
+                    replies = model.complete(asked, sampling, is_cancelled)
+                else:
+                    given = [completions[place] for place in places]
+                    replies = model.score(asked, given, sampling, is_cancelled)
+                for at, reply in replies:
+                    outcome = reply if isinstance(reply, AttemptError) else Answer(dump(reply))
+                    yield places[at], outcome
+
+    def _read_sampling(self, requests: Sequence[Request]) -> Sampling:
+        """Return what requests with the same parameters say of sampling."""
+        parameters = dict(requests[0].parameters)
+        mistakes = find_mistakes(parameters)
+        if any(request.schema is not None or request.tools is not None for request in requests):
+            mistakes.append(
+                "a local teacher can be held to no JSON schema and given no tools; ask a server "
+                "that can (openai/... with a base_url), or drop them"
+            )
+        if parameters.get("dtype", "auto") != self._dtype:
+            mistakes.append(f"the weights are computed in {self._dtype}, for all requests alike")
+        if mistakes:
+            raise AttemptError("; ".join(mistakes), is_fatal=True)
+        return Sampling.model_validate(parameters)
 
     def _open(self) -> "Model":
         if self._loaded is None:
@@ -137,22 +189,8 @@ class LocalTeacher:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from synthkd.teachers.local.model import Model
 
-            self._loaded = Model(self._source, self._revision)
+            self._loaded = Model(self._source, self._revision, slots=self._slots, dtype=self._dtype)
         return self._loaded
-
-
-def fingerprint(folder: Path) -> str:
-    """Return the name of what a model's folder answers by: weights, config, tokenizer, template.
-
-    Notes, licences and training leftovers beside them do not change it.
-    """
-    found = {path for pattern in _SAYS_WHAT_IT_ANSWERS for path in folder.glob(pattern)}
-    total = hashlib.sha256()
-    for path in sorted(found):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.name} {content}\n".encode())
-    return total.hexdigest()[:32]
 
 
 def _find_gaps(folder: Path) -> list[str]:
@@ -168,16 +206,3 @@ def _find_gaps(folder: Path) -> list[str]:
             "save the model again with save_pretrained"
         )
     return gaps
-
-
-def _read_sampling(request: Request) -> Sampling:
-    if request.schema is not None or request.tools is not None:
-        raise AttemptError(
-            "a local teacher can be held to no JSON schema and given no tools; ask a server "
-            "that can (openai/... with a base_url), or drop them",
-            is_fatal=True,
-        )
-    mistakes = find_mistakes(request.parameters)
-    if mistakes:
-        raise AttemptError("; ".join(mistakes), is_fatal=True)
-    return Sampling.model_validate(dict(request.parameters))

@@ -1,7 +1,7 @@
 """What a local teacher can be told besides the messages."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,7 +19,10 @@ class Sampling(BaseModel):
     Nothing but these decides: what `generation_config.json` says of temperature or
     top-p is not read. `temperature` 0 takes the most probable token; `seed` matters
     above 0 only, and with it each request draws its own random numbers. An answer
-    ends before the first of the `stop` strings.
+    ends before the first of the `stop` strings. `random_targets` tokens are drawn from the
+    whole vocabulary at each position, beside the top `logprobs`: a dozen are enough
+    (kept as `synthkd.corpus.draws`). `dtype` is what the weights are computed in: by
+    default float32 on a CPU; on a GPU as saved, and bfloat16 where that is float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +34,8 @@ class Sampling(BaseModel):
     stop: tuple[str, ...] = ()
     seed: int = 0
     logprobs: int = Field(default=0, ge=0, le=255)
+    random_targets: int = Field(default=0, ge=0, le=255)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -50,6 +55,10 @@ class Sampling(BaseModel):
             raise ValueError(
                 "top_p and top_k choose among sampled tokens, and at temperature 0 nothing is "
                 "sampled; set a temperature, or drop them"
+            )
+        if self.random_targets and not self.logprobs:
+            raise ValueError(
+                "random_targets are kept beside log-probabilities; ask for some, e.g. logprobs: 1"
             )
         return self
 

@@ -1,0 +1,184 @@
+"""`synthkd quote`."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synthkd.cli.options import (
+    corpus_option,
+    json_option,
+    need_one,
+    pipeline_argument,
+    settings_option,
+)
+
+if TYPE_CHECKING:
+    from synthkd.pipeline.quoting import Quote
+    from synthkd.teachers.tokens import Span
+
+
+@click.command("quote")
+@pipeline_argument(required=False)
+@settings_option
+@corpus_option(required=False)
+@click.option(
+    "--prompts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Rows to ask: {"id"?, "prompt" | "messages", ...}, or columns for --prompt.',
+)
+@click.option(
+    "--prompt",
+    "prompt_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A prompt file that the rows fill.",
+)
+@click.option("--model", help="The teacher: openai/NAME, anthropic/NAME, local/FOLDER.")
+@click.option("--base-url", help="Any server of the same protocol.")
+@click.option(
+    "--host", help="Who serves it, when --base-url does not say; its price depends on it."
+)
+@click.option("--logprobs", type=int, help="Store the top-k log-probabilities of each token.")
+@click.option("--samples", type=int, help="Completions per prompt.")
+@click.option("--concurrency", type=int, help="Requests in flight.")
+@click.option("--budget-usd", type=float, help="A pilot never spends more than this.")
+@click.option("--prices", help="A price table of your own (YAML), asked before synthkd's.")
+@click.option("--license", "license_", help="SPDX license of the rows, for those of a pilot.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(min=2),
+    default=None,
+    metavar="N",
+    help="Really ask N rows, spread over sources and lengths; this costs money.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, path_type=Path),
+    help="The folder of the model's tokenizer.json, to count tokens with.",
+)
+@json_option
+def command(
+    pipeline: str | None,
+    settings: tuple[str, ...],
+    corpus: Path | None,
+    prompts: Path | None,
+    prompt_file: Path | None,
+    license_: str | None,
+    pilot: int | None,
+    tokenizer: Path | None,
+    *,
+    as_json: bool,
+    **teacher: Any,  # noqa: ANN401 - the teacher's options, named as in a pipeline
+) -> None:
+    """Say what asking the teacher would cost, before anything is asked.
+
+    What the corpus has answers to is not counted: it is never paid for again. Online and
+    batch stand side by side. What nobody knows is called unknown; no price is guessed.
+
+    Nothing is sent, unless --pilot is given: then N rows are asked, their answers are kept
+    and count as paid, and the quote is for the rest.
+
+    \b
+    Examples:
+      synthkd quote pipelines/quickstart.yaml
+      synthkd quote support.yaml --pilot 20 --set teacher.budget_usd=1
+      synthkd quote --prompts rows.jsonl --corpus c.duckdb --model openai/gpt-4o-mini \\
+        --set parameters.max_tokens=200 --json
+    """
+    from synthkd.cli.terminal import Terminal, print_json
+    from synthkd.pipeline.adhoc import read_options
+    from synthkd.pipeline.quoting import quote_file, quote_pipeline
+    from synthkd.teachers.options import TeacherOptions
+
+    need_one(pipeline, corpus)
+    if pipeline:
+        from synthkd.pipeline import read_project
+
+        project = read_project(pipeline, settings)
+        found = quote_pipeline(project, Terminal(), pilot=pilot or 0, tokenizer=tokenizer)
+    elif prompts is None or corpus is None:
+        raise click.UsageError("--corpus goes with --prompts and --model.")
+    else:
+        found = quote_file(
+            corpus,
+            prompts,
+            read_options(teacher, settings, TeacherOptions),
+            Terminal(),
+            license_=license_,
+            prompt_file=prompt_file,
+            pilot=pilot or 0,
+            tokenizer=tokenizer,
+        )
+    if as_json:
+        print_json(_to_json(found))
+    else:
+        _print(found)
+
+
+def _print(found: "Quote") -> None:
+    from synthkd.cli.terminal import print_table
+
+    left = found.requests - found.answered
+    click.echo(
+        f"{found.rows:,} rows make {found.requests:,} requests of {found.model} at {found.host}; "
+        f"{found.answered:,} are answered, {left:,} are left."
+    )
+    print_table(
+        [
+            _row("prompt tokens", found.prompt_tokens, round),
+            _row("completion tokens", found.completion_tokens, round),
+            _row("US dollars, online", found.online.usd, spell_small),
+            _row("US dollars, in batches", found.batch.usd, spell_small),
+            _row("hours, online", found.online.hours, spell_small),
+            _row("hours, in batches", found.batch.hours, spell_small),
+        ]
+    )
+    for note in found.notes:
+        click.echo(note)
+    click.echo(f"hours online: {found.online.basis}")
+    click.echo(f"hours in batches: {found.batch.basis}")
+
+
+def _row(name: str, span: "Span", spell: Callable[[float], object]) -> dict[str, object]:
+    told = {
+        part: "unknown" if value is None else spell(value) for part, value in span._asdict().items()
+    }
+    return {"": name, "expected": told["expected"], **told}
+
+
+def spell_small(value: float) -> str:
+    """Return `value` with two digits that say something, and no exponent.
+
+    >>> spell_small(0.00000432), spell_small(12.3456), spell_small(0.0)
+    ('0.0000043', '12.35', '0.00')
+    """
+    if value == 0 or value >= 1:
+        return f"{value:,.2f}"
+    return f"{Decimal(f'{value:.2g}'):f}"
+
+
+def _to_json(found: "Quote") -> dict[str, Any]:
+    """Return the quote under the names that scripts rely on; unknown is null."""
+    return {
+        "model": found.model,
+        "host": found.host,
+        "rows": found.rows,
+        "requests": found.requests,
+        "answered": found.answered,
+        "left": found.requests - found.answered,
+        "pilot": found.pilot,
+        "prompt_tokens": found.prompt_tokens._asdict(),
+        "completion_tokens": found.completion_tokens._asdict(),
+        "price": found.price.model_dump(mode="json") if found.price else None,
+        **{
+            mode: {
+                "usd": offer.usd._asdict(),
+                "hours": offer.hours._asdict(),
+                "basis": offer.basis,
+            }
+            for mode, offer in (("online", found.online), ("batch", found.batch))
+        },
+        "notes": list(found.notes),
+    }

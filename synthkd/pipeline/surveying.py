@@ -1,0 +1,166 @@
+"""What is left to ask: every request is looked at once, and a few numbers of it are kept.
+
+A request is known here by a sixteenth of its key, so half a million of them take some
+megabytes, however long their prompts are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synthkd.corpus import ledger
+from synthkd.corpus.rows import pages
+from synthkd.corpus.store import Corpus, read_corpus
+from synthkd.pipeline.generation import Material
+from synthkd.records import Request
+from synthkd.teachers.base import Teacher
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.tokens import Counter, Size, measure
+
+_PAGE = 1000  # requests in memory at a time
+
+# `place` counts the rows of all materials, `part` the materials; `mark` is the beginning
+# of the key, enough to tell half a million requests apart.
+_KEPT = np.dtype(
+    [
+        ("place", "u4"),
+        ("part", "u2"),
+        ("mark", "u8"),
+        ("bytes", "u8"),
+        ("messages", "u4"),
+        ("counted", "u4"),
+        ("is_answered", "?"),
+    ]
+)
+
+Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+
+class Asked(NamedTuple):
+    """A request, and in which place of all rows, of which material, its row stands."""
+
+    place: int
+    part: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The requests of a run. `left` has some numbers of each that has no answer yet.
+
+    `calls` is how many calls those take, and `size` what their prompts have together:
+    where samples share a prompt, a call has several and pays for one.
+    """
+
+    rows: int
+    requests: int
+    answered: int
+    calls: int
+    size: Size
+    left: Numbers
+
+    def choose(self, count: int) -> set[int]:
+        """Return the places of `count` rows for a pilot.
+
+        They are taken at even distances from all rows in the order of source, length and
+        place, so that each source and each length has its share, from all over the file.
+        """
+        rows = self.left[np.unique(self.left["place"], return_index=True)[1]]
+        if count >= len(rows):
+            return {int(place) for place in rows["place"]}
+        edges = np.quantile(rows["bytes"], np.arange(0.1, 1.0, 0.1))
+        decile = np.searchsorted(edges, rows["bytes"], side="right")
+        order = np.lexsort((rows["place"], decile, rows["part"]))
+        # The middle of each stretch: its beginning would always be short.
+        chosen = ((np.arange(count) + 0.5) * len(rows) / count).astype(int)
+        return {int(place) for place in rows["place"][order[chosen]]}
+
+
+def survey(
+    corpus: Path,
+    materials: Sequence[Material],
+    teacher: Teacher,
+    options: TeacherOptions,
+    count: Counter | None = None,
+) -> Survey:
+    """Return what `materials` ask of `teacher` and `corpus`, if it is there, has no answer to.
+
+    `count` counts tokens where a tokenizer is at hand. Nothing is written.
+
+    Raises:
+        ConfigError: A row does not fill its prompt.
+        CorpusError: The corpus is held by another process, or is none.
+    """
+    if corpus.is_file():
+        with read_corpus(corpus) as opened:
+            kept = list(_look_at(list_asked(materials, teacher, options), count, opened))
+    else:
+        kept = list(_look_at(list_asked(materials, teacher, options), count, None))
+    numbers = np.concatenate(kept) if kept else np.empty(0, _KEPT)
+    numbers = numbers[np.sort(np.unique(numbers["mark"], return_index=True)[1])]
+    left = numbers[~numbers["is_answered"]]
+    paid = left[np.unique(left["place"], return_index=True)[1]] if options.share_prompt else left
+    size = Size(
+        len(paid),
+        int(paid["messages"].sum()),
+        int(paid["bytes"].sum()),
+        int(paid["counted"].sum()) if count else None,
+    )
+    rows = sum(len(material.seeds) for material in materials)
+    return Survey(rows, len(numbers), len(numbers) - len(left), len(paid), size, left)
+
+
+def list_asked(
+    materials: Sequence[Material],
+    teacher: Teacher,
+    options: TeacherOptions,
+    places: set[int] | None = None,
+) -> Iterator[Asked]:
+    """Yield every request of `materials`, or those of the rows at `places`."""
+    place = -1
+    for part, material in enumerate(materials):
+        schema = material.prompt.schema if options.structured_output else None
+        for seed in material.seeds:
+            place += 1
+            if places is None or place in places:
+                messages = material.prompt.render(seed.row)
+                for index in range(options.samples):
+                    yield Asked(place, part, options.request(teacher, messages, index, schema))
+
+
+def pick(materials: Sequence[Material], places: set[int]) -> list[Material]:
+    """Return `materials` with the rows at `places` only."""
+    picked, start = [], 0
+    for material in materials:
+        seeds = [seed for place, seed in enumerate(material.seeds, start) if place in places]
+        start += len(material.seeds)
+        if seeds:
+            picked.append(replace(material, seeds=seeds))
+    return picked
+
+
+def _look_at(
+    asked: Iterator[Asked], count: Counter | None, corpus: Corpus | None
+) -> Iterator[Numbers]:
+    for page in pages(asked, _PAGE):
+        keys = [each.request.key for each in page]
+        answered = ledger.answered(corpus, keys) if corpus else set()
+        sizes = [measure(each.request.messages, count) for each in page]
+        yield np.array(
+            [
+                (
+                    each.place,
+                    each.part,
+                    int(each.request.key[:16], 16),
+                    size.content_bytes,
+                    size.messages,
+                    size.counted or 0,
+                    each.request.key in answered,
+                )
+                for each, size in zip(page, sizes, strict=True)
+            ],
+            _KEPT,
+        )

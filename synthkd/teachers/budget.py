@@ -1,0 +1,88 @@
+"""The budget: what was spent, and the worst that what is in flight can still cost.
+
+A call is made only if the budget holds even when that call, and every other in flight,
+costs the most it can. So the budget is hard, whatever comes back.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from synthkd.errors import BudgetError, ConfigError
+from synthkd.records import Request
+from synthkd.teachers.base import Teacher
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.prices import Price
+
+_TURN = 16  # tokens that a chat template puts around a message, at most
+
+
+class Budget:
+    """What may be spent, what was, and what is reserved. Dollars are None where unknown."""
+
+    def __init__(self, limit: float | None, price: Price | None, spent: float) -> None:
+        """Begin with what the corpus cost until now."""
+        self.limit = limit
+        self.spent = spent
+        self.reserved = 0.0
+        self.is_known = price is not None
+        rates = (price.prompt, price.cached_prompt, price.cache_write) if price else ()
+        self._prompt = max((rate for rate in rates if rate is not None), default=0.0)
+        self._completion = price.completion if price else 0.0
+        if price and price.long_above is not None:
+            self._prompt *= price.long_prompt
+            self._completion *= price.long_completion
+
+    def worst(self, requests: Sequence[Request]) -> float:
+        """Return the most that `requests` can cost in US dollars, asked one by one."""
+        if not self.is_known:
+            return 0.0
+        # No token is shorter than a byte.
+        prompt = sum(count_bytes(request) for request in requests)
+        completion = sum(longest_completion(request) or 0 for request in requests)
+        return (prompt * self._prompt + completion * self._completion) / 1e6
+
+    def fits(self, worst: float) -> bool:
+        """Return whether a call that may cost `worst` can be made."""
+        return self.limit is None or self.spent + self.reserved + worst <= self.limit
+
+    def explain(self, worst: float) -> BudgetError:
+        """Return why nothing more is asked."""
+        return BudgetError(
+            f"the budget of ${self.limit:.2f} is spent: ${self.spent:.4f} so far, and the next "
+            f"call may cost ${worst:.4f}. All answers are kept; raise budget_usd and run again "
+            "to go on."
+        )
+
+
+def require_budget(options: TeacherOptions, teacher: Teacher) -> None:
+    """Refuse a budget that could not be held.
+
+    Raises:
+        ConfigError: A call's cost would be unknown before it is made.
+    """
+    if options.budget_usd is None:
+        return
+    missing = []
+    if options.price(teacher.host) is None:
+        missing.append(f"the price of {options.model} at {teacher.host} (price_usd_per_million)")
+    parameters: dict[str, Any] = {**getattr(teacher, "defaults", {}), **options.parameters}
+    if longest_completion(Request((), "", "", parameters)) is None:
+        missing.append("parameters.max_tokens")
+    if missing:
+        raise ConfigError(
+            f"budget_usd cannot be held without {' and '.join(missing)}: the cost of a call "
+            "would be unknown before it is made"
+        )
+
+
+def count_bytes(request: Request) -> int:
+    """Return the size of a prompt in bytes, and so the most tokens it can have."""
+    return sum(len(message.content.encode()) + _TURN for message in request.messages)
+
+
+def longest_completion(request: Request) -> int | None:
+    """Return the most tokens that a completion of `request` may have, if it says."""
+    parameters = request.parameters
+    names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+    longest = next((parameters[name] for name in names if name in parameters), None)
+    return longest if isinstance(longest, int) else None

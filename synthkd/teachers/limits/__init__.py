@@ -1,0 +1,5 @@
+"""Limits of a server: obeyed where they are stated, found out where they are not."""
+
+from synthkd.teachers.limits.controller import Limits, LimitState
+
+__all__ = ["LimitState", "Limits"]

@@ -1,0 +1,256 @@
+"""The limits of one endpoint under one key: when the next call may go.
+
+    admit ─► cool-down ─► window ─► requests per minute ─► tokens per minute ─► the call ─► release
+               ▲            ▲               ▲                      ▲                          │
+               └────────────┴───────────────┴──────────────────────┴──── what the server said ┘
+
+Limits are stated by the user, stated by the server in its headers, or learnt from its
+refusals; the lowest holds. Where there is none, nothing here slows a call down.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from math import inf
+from typing import Literal, NamedTuple
+
+from synthkd.teachers.limits.headers import LIMITS, Stated, read_limits
+from synthkd.teachers.limits.learning import UNITS
+from synthkd.teachers.limits.pacing import CATCH_UP, Pacer
+from synthkd.teachers.limits.refusals import Refusals
+from synthkd.teachers.limits.window import Window
+
+Bottleneck = Literal[
+    "concurrency", "requests per minute", "tokens per minute", "cool-down", "teacher"
+]
+
+_MINUTE = 60.0
+_SHARE = 0.99  # of a stated rate: the server's clock and ours are not one
+_OVERLOADED = {None, 408, 503, 504, 529}
+_PER_MINUTE: tuple[Bottleneck, Bottleneck] = "requests per minute", "tokens per minute"
+_MEMORY = 0.98  # of earlier calls, when estimates are corrected
+
+
+class LimitState(NamedTuple):
+    """What the controller knows, at one moment.
+
+    `window` is how many calls may be in flight now. A rate that is None is not known to be
+    limited; `is_learnt` says that one was found out from refusals. `bottleneck` is what
+    holds the next call back; `teacher`, if nothing does or it is the teacher who is slow.
+    """
+
+    in_flight: int
+    window: int
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    is_learnt: bool
+    cooling_s: float
+    bottleneck: Bottleneck
+
+
+class _Waiter(NamedTuple):
+    tokens: int
+    go: asyncio.Future[None]
+
+
+class Limits:
+    """Lets calls go when the server will take them: `admit` before each, `release` after.
+
+    Rates are per minute. An estimate of tokens is corrected by what earlier calls used,
+    so pass `admit` and `release` the plain estimate. One event loop at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Allow `concurrency` calls in flight at most; a rate that is given is never exceeded."""
+        self._clock = clock
+        self._window = Window(concurrency)
+        self._given = Stated(requests_per_minute, tokens_per_minute)
+        self._headers = Stated()
+        self._said: tuple[str | None, ...] = ()  # the headers that were read last
+        self._rates: list[float | None] = [None, None]  # stated, a second: requests, tokens
+        self._refusals = Refusals()
+        self._pacers = Pacer(), Pacer()
+        self._in_flight = 0
+        self._waiting: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._used = self._estimated = 1.0
+        self._latency = 0.0
+        self._paced_at = 0.0
+        self._state_rates()
+
+    async def admit(self, tokens: int) -> None:
+        """Wait until one more call may go, and count it in flight."""
+        if not self._waiting and self._wait(tokens)[0] <= 0:
+            self._go(tokens)
+            return
+        waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        self._pump()
+        try:
+            await waiter.go
+        except asyncio.CancelledError:
+            if waiter.go.cancelled():
+                self._waiting.remove(waiter)
+            else:
+                self._in_flight -= 1
+            self._pump()
+            raise
+
+    def release(
+        self,
+        *,
+        headers: Mapping[str, str],
+        status: int | None,
+        estimated: int,
+        used: int | None,
+        retry_after: float | None,
+        seconds: float,
+    ) -> None:
+        """Learn from the end of one call, however it ended, and let the next ones go.
+
+        `status` is None where the connection failed or the time was up. `estimated` is what
+        `admit` was told, `used` the tokens that were counted, `seconds` how long it took.
+        """
+        now = self._clock()
+        sent_at = now - seconds
+        tokens = estimated * self._used / self._estimated
+        if headers:
+            self._read(headers)
+        if retry_after is not None and status != HTTPStatus.OK:
+            self._refusals.cool(retry_after, now)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._refusals.refused(tokens, sent_at, now, is_explicit=bool(retry_after))
+        elif status in _OVERLOADED:
+            self._window.overloaded(now, sent_at)
+        elif status == HTTPStatus.OK:
+            self._latency += (seconds - self._latency) / 8 if self._latency else seconds
+            self._refusals.passed(sent_at, now)
+            is_full = self._in_flight >= int(self._window.size) and self._refusals.is_calm
+            self._window.answered(now, seconds, is_full=is_full)
+            if used is not None:
+                self._correct(estimated, used, tokens)
+        self._in_flight -= 1
+        if self._waiting:
+            self._pump()
+
+    def correct(self, estimate: int) -> int:
+        """Return `estimate` tokens as earlier calls turned out."""
+        return round(estimate * self._used / self._estimated)
+
+    def soonest(self, tokens: int) -> float:
+        """Return the seconds until a call of `tokens` may go; 0 for now. Of several lanes,
+        ask the one that can go first.
+        """
+        seconds, _ = self._wait(tokens)
+        if seconds == inf:
+            seconds = self._latency / max(1, self._in_flight)
+        return seconds + len(self._waiting) * self._interval()
+
+    def snapshot(self) -> LimitState:
+        """Return what is known now."""
+        now = self._clock()
+        rates = [self._rate(index, now) for index in (0, 1)]
+        _, bottleneck = self._wait(self._waiting[0].tokens) if self._waiting else (0, "teacher")
+        return LimitState(
+            in_flight=self._in_flight,
+            window=int(self._window.size),
+            requests_per_minute=rates[0] and rates[0] * _MINUTE,
+            tokens_per_minute=rates[1] and rates[1] * _MINUTE,
+            is_learnt=self._refusals.learner.is_learning,
+            cooling_s=max(0.0, self._refusals.cool_until - now),
+            bottleneck=bottleneck,
+        )
+
+    def _wait(self, tokens: int) -> tuple[float, Bottleneck]:
+        """Return the seconds until a call may go, and what holds it; `inf` until one ends."""
+        if self._in_flight >= int(self._window.size):
+            is_top = self._window.size >= self._window.top
+            return inf, "concurrency" if is_top else "teacher"
+        now = self._clock()
+        seconds = self._refusals.wait(now)
+        if seconds > 0:
+            return seconds, "cool-down"
+        bottleneck: Bottleneck = "teacher"
+        for index, amount in enumerate((1, tokens * self._used / self._estimated)):
+            rate = self._rate(index, now)
+            if rate is not None:
+                wait = self._pacers[index].ready_at(amount, rate, now) - now
+                if wait > seconds:
+                    seconds, bottleneck = wait, _PER_MINUTE[index]
+        return seconds, bottleneck
+
+    def _rate(self, index: int, now: float) -> float | None:
+        """Return the requests (0) or tokens (1) a second that may go; None for no bound."""
+        stated, learner = self._rates[index], self._refusals.learner
+        if not learner.is_learning or learner.unit != UNITS[index]:
+            return stated
+        learnt = learner.pace(now)
+        return learnt if stated is None or learnt is None else min(stated, learnt)
+
+    def _interval(self) -> float:
+        rate = self._rate(0, self._clock())
+        return 1 / rate if rate else 0.0
+
+    def _go(self, tokens: int) -> None:
+        self._in_flight += 1
+        now, learner = self._clock(), self._refusals.learner
+        amounts = 1.0, tokens * self._used / self._estimated
+        for index, pacer in enumerate(self._pacers):
+            rate = self._rate(index, now)
+            if rate is None:
+                continue
+            if learner.is_learning and pacer.paid_until < now - CATCH_UP:
+                learner.idle(now - max(self._paced_at, learner.since))
+            pacer.take(amounts[index], rate, now)
+        self._paced_at = now
+        self._refusals.sent(amounts[1], now)
+
+    def _pump(self) -> None:
+        """Let everyone go who may, in the order they came."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            waiter = self._waiting[0]
+            if waiter.go.done():
+                self._waiting.popleft()
+                continue
+            seconds, _ = self._wait(waiter.tokens)
+            if seconds > 0:
+                if seconds < inf:
+                    self._timer = waiter.go.get_loop().call_later(seconds, self._pump)
+                return
+            self._waiting.popleft()
+            self._go(waiter.tokens)
+            waiter.go.set_result(None)
+
+    def _read(self, headers: Mapping[str, str]) -> None:
+        """Take over the limits that the server states, if it states others than before."""
+        said = tuple([headers.get(name) for name in LIMITS])
+        if said == self._said:
+            return
+        self._said = said
+        self._headers = read_limits(headers)
+        self._state_rates()
+
+    def _state_rates(self) -> None:
+        for index, stated in enumerate(zip(self._given, self._headers, strict=True)):
+            lowest = min((rate for rate in stated if rate), default=None)
+            self._rates[index] = lowest and lowest / _MINUTE * _SHARE
+
+    def _correct(self, estimated: int, used: int, charged: float) -> None:
+        """Let the next estimates be better, and settle what this one was off by."""
+        self._used = self._used * _MEMORY + used
+        self._estimated = self._estimated * _MEMORY + estimated
+        rate = self._rate(1, self._clock())
+        if rate is not None:
+            self._pacers[1].owe(used - charged, rate)

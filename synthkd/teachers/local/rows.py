@@ -1,0 +1,106 @@
+"""One row of a batch: what it is asked, what it has come to, and what each token was among."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from synthkd.corpus.draws import Drawn
+from synthkd.records import LENGTH, Alternative, Position
+
+STOP = "stop"
+
+
+class Task(NamedTuple):
+    """One row: its prompt's ids, the seed of its random numbers, and the most tokens to add."""
+
+    prompt: Sequence[int]
+    seed: int
+    limit: int
+
+
+class Ranked(NamedTuple):
+    """The top of one distribution: ids and log-probabilities [k], falling; the rest as its mass.
+
+    `drawn` are ids sampled from the whole of it, with replacement, where that was asked for.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    sampled: float
+    tail: float
+    drawn: Sequence[int] = ()
+
+    def position(self, token: int) -> Position:
+        """Return this as a `Position` at which `token` was sampled."""
+        ids = self.ids.tolist()
+        top = tuple(map(Alternative, ids, self.logprobs.tolist()))
+        if token in ids:
+            return Position(top, ids.index(token), self.tail)
+        return Position((*top, Alternative(token, self.sampled)), len(ids), self.tail)
+
+
+class Endings(NamedTuple):
+    """What ends an answer: a token of `tokens`, or bytes of `stop` as `spelling` spells them."""
+
+    tokens: frozenset[int]
+    stop: tuple[bytes, ...]
+    spelling: Mapping[int, bytes]
+
+
+class Row:
+    """What one task has come to: its tokens, why they ended, what each was chosen among.
+
+    `tokens` are all that were generated; the first `kept` of them spell nothing of a
+    stop string.
+    """
+
+    def __init__(self, task: Task, endings: Endings) -> None:
+        """Begin with nothing."""
+        self.task = task
+        self.tokens: list[int] = []
+        self.finish_reason = ""
+        self._endings = endings
+        self._ranked: list[Ranked] = []
+        self._ends: list[int] = []
+        self._spelled = bytearray()
+        self._cut: int | None = None
+
+    def add(self, token: int, ranked: Ranked | None) -> None:
+        """Add a token to a row that has not ended; end it if this ends it."""
+        self.tokens.append(token)
+        if ranked is not None:
+            self._ranked.append(ranked)
+        if token in self._endings.tokens or self._spells_a_stop(token):
+            self.finish_reason = STOP
+        elif len(self.tokens) == self.task.limit:
+            self.finish_reason = LENGTH
+
+    @property
+    def kept(self) -> int:
+        """How many of the tokens are wholly before the stop string, all where there is none."""
+        if self._cut is None:
+            return len(self.tokens)
+        return sum(end <= self._cut for end in self._ends)
+
+    def positions(self) -> tuple[Position, ...]:
+        """Return what each of the first `kept` tokens was chosen among."""
+        pairs = zip(self._ranked[: self.kept], self.tokens, strict=False)
+        return tuple(ranked.position(token) for ranked, token in pairs)
+
+    def draws(self) -> tuple[Drawn, ...]:
+        """Return what was drawn at each of the first `kept` tokens, with how often."""
+        return tuple(tuple(Counter(ranked.drawn).items()) for ranked in self._ranked[: self.kept])
+
+    def _spells_a_stop(self, token: int) -> bool:
+        stops = self._endings.stop
+        if not stops:
+            return False
+        # A stop string may begin in an earlier token and end inside this one.
+        start = max(0, len(self._spelled) - max(map(len, stops)))
+        self._spelled += self._endings.spelling.get(token, b"")
+        self._ends.append(len(self._spelled))
+        found = [self._spelled.find(stop, start) for stop in stops]
+        self._cut = min((place for place in found if place >= 0), default=None)
+        return self._cut is not None

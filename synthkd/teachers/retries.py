@@ -1,0 +1,82 @@
+"""When a request that failed is tried again: tenacity's policy, without its sleeping.
+
+The engine does not sleep with a request in its hands: it puts the request aside until
+its time has come and asks another one meanwhile.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from tenacity import Future, RetryCallState, Retrying, retry_if_exception
+from tenacity.stop import stop_base
+from tenacity.wait import wait_exponential_jitter
+
+from synthkd.records import Request
+from synthkd.teachers.base import AttemptError
+
+_BACKOFF = wait_exponential_jitter(multiplier=0.5, max=60.0)  # seconds
+_PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
+
+
+@dataclass(slots=True)
+class Ticket:
+    """Requests that are asked together, and how that went until now.
+
+    `failures` are those that count; being told to come later does not.
+    """
+
+    requests: Sequence[Request]
+    failures: int = 0
+    refusals: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+
+class Policy:
+    """What is tried again, how often, and after how long.
+
+    Being rate-limited is no failure: such a request waits for up to an hour. Anything
+    else that may pass has `max_attempts` tries.
+    """
+
+    def __init__(self, max_attempts: int) -> None:
+        """Set the number of tries, the first included."""
+        self._policy = Retrying(
+            stop=_Stop(max_attempts),
+            wait=_wait,
+            retry=retry_if_exception(lambda e: isinstance(e, AttemptError) and e.is_retryable),
+        )
+
+    def wait(self, ticket: Ticket, error: AttemptError) -> float | None:
+        """Return the seconds until `ticket` is tried again, or None if it is not."""
+        is_refusal = error.status == HTTPStatus.TOO_MANY_REQUESTS
+        ticket.refusals += is_refusal
+        ticket.failures += not is_refusal
+        state = RetryCallState(self._policy, None, (ticket,), {})
+        state.attempt_number = max(1, ticket.refusals if is_refusal else ticket.failures)
+        state.outcome = Future(state.attempt_number)
+        state.outcome.set_exception(error)
+        if not self._policy.retry(state) or self._policy.stop(state):
+            return None
+        return float(self._policy.wait(state))
+
+
+class _Stop(stop_base):
+    """Stop after so many failures, or when a server said "later" for too long."""
+
+    def __init__(self, max_attempts: int) -> None:
+        self.max_attempts = max_attempts
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        (ticket,) = retry_state.args
+        is_late = time.monotonic() - ticket.since > _PATIENCE
+        return ticket.failures >= self.max_attempts or bool(ticket.refusals and is_late)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds until the next try: what the server asks for, else ever longer."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, AttemptError) and error.retry_after is not None:
+        return error.retry_after
+    return _BACKOFF(state)

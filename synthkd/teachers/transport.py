@@ -1,0 +1,179 @@
+"""The road to a server: one POST, the bytes of its answer, and nothing built of them.
+
+The vendors' SDKs are the reference for what is sent and for what a failure means; tests
+hold each request and each failure here against theirs. They are not used to ask, since
+what they do besides costs several times the request itself.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, ClassVar
+from urllib.request import getproxies, proxy_bypass
+
+from synthkd.records import Json
+from synthkd.teachers.base import NOTHING_SAID, Answer
+from synthkd.teachers.server import Server
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+LARGEST = 512 * 2**20  # bytes of one answer; far more than any, far less than no end
+PATIENCE = 600.0  # seconds for a whole answer, as the SDKs wait by default
+
+_CONNECT = 5.0  # seconds to open a connection, as in the SDKs
+_KEEP = 4.0  # seconds an idle connection is kept: uvicorn hangs up after five
+_LARGE = 2**20  # bytes over which aiohttp wants a body as a file, to send it in pieces
+
+
+def write_json(body: Json) -> bytes:
+    """Return `body` as the SDKs write it, to the byte.
+
+    Half a surrogate pair, which they cannot send, goes as the escape that JSON has for it.
+
+    Raises:
+        ValueError: It holds NaN or an infinity, which JSON cannot say.
+    """
+    try:
+        return _dump(body, ensure_ascii=False)
+    except UnicodeEncodeError:
+        return _dump(body, ensure_ascii=True)
+
+
+def _dump(body: Json, *, ensure_ascii: bool) -> bytes:
+    text = json.dumps(body, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+@dataclass(slots=True)
+class Transport:
+    """Connections to one server, kept open between requests; made at the first one.
+
+    `headers` go with every request. `seconds` is how long a whole answer may take, if
+    someone states it. How many requests are in flight is for the caller to bound. Proxies
+    are those of the environment; cookies are not kept, and redirects not followed: the
+    key is for one host.
+    """
+
+    server: Server
+    headers: Mapping[str, str] = field(repr=False)
+    seconds: float | None = None
+    _session: "ClientSession | None" = field(default=None, init=False, repr=False)
+
+    async def post(
+        self,
+        path: str,
+        body: Json,
+        *,
+        holds: str,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = PATIENCE,
+    ) -> Answer:
+        """Return the answer to `body`, a whole JSON object that names `holds`, unread.
+
+        Raises:
+            AttemptError: There is none.
+        """
+        from aiohttp import ClientError, ClientTimeout
+
+        session = self._session or self._open()
+        sent = write_json(body)
+        patience = self.seconds or seconds
+        try:
+            async with session.post(
+                self.server.url + path,
+                data=sent if len(sent) < _LARGE else io.BytesIO(sent),
+                headers=headers,
+                timeout=ClientTimeout(total=patience, sock_connect=_CONNECT),
+                allow_redirects=False,
+            ) as response:
+                received = await _read(response)
+                status, said = response.status, response.headers
+        except TimeoutError as error:
+            raise self.server.lose(error, f"none came whole in {patience:g} s") from error
+        except (ClientError, OSError) as error:
+            raise self.server.lose(error) from error
+        heard = {name.lower(): value for name, value in said.items()}
+        if not 200 <= status < 300:  # noqa: PLR2004  what HTTP calls a success
+            raise self.server.refuse(status, heard, received)
+        return Answer(self.server.check(received, holds, heard), headers=heard)
+
+    async def close(self) -> None:
+        """Give back the connections; another request would make new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> "ClientSession":
+        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+
+        self._session = ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=_KEEP),
+            cookie_jar=DummyCookieJar(),
+            headers={
+                "accept": "application/json",
+                "accept-encoding": "gzip, deflate",
+                "content-type": "application/json",
+                "user-agent": f"synthkd/{version('synthkd')}",
+                **self.headers,
+            },
+            # aiohttp would look into the environment, and a netrc file, for every request.
+            proxy=_find_proxy(self.server),
+        )
+        return self._session
+
+
+async def _read(response: "ClientResponse") -> bytes:
+    """Return the body, unpacked, giving up on one without an end."""
+    from aiohttp import ClientPayloadError
+
+    blocks, size = [], 0
+    async for block in response.content.iter_any():
+        blocks.append(block)
+        size += len(block)
+        if size > LARGEST:
+            raise ClientPayloadError(f"it is larger than {LARGEST // 2**20} MiB")
+    return b"".join(blocks)
+
+
+def _find_proxy(server: Server) -> str | None:
+    if proxy_bypass(server.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(server.url.partition(":")[0]) or proxies.get("all")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTeacher:
+    """What teachers behind a server have in common.
+
+    Several of them may share `endpoint`, which is part of every request key: then they
+    are one teacher behind several addresses or keys, and any of them may answer.
+    """
+
+    batch_size: ClassVar[int] = 1
+
+    server: Server
+    endpoint: str
+    model: str
+    host: str
+    transport: Transport = field(repr=False, compare=False)
+
+    @property
+    def limit_name(self) -> str:
+        """Who counts its requests: equal names share one limit."""
+        return self.server.limit_name
+
+    @property
+    def defaults(self) -> Mapping[str, Json]:
+        """What it is told where parameters do not say; part of the request key like they are."""
+        return NOTHING_SAID
+
+    def vocabulary(self) -> None:
+        """Know nothing of it: tokens come as text, if they come."""
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self.transport.close()
