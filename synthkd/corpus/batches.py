@@ -8,15 +8,14 @@ that dies in between leaves a batch to look for, not one to buy again. Requests 
 that is an intent or submitted are waited for, and not asked otherwise.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Literal
 
 import duckdb
 
-from synthkd.corpus.rows import pages, to_json
+from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 
 Status = Literal["intent", "submitted", "collected", "void"]
@@ -24,14 +23,19 @@ Status = Literal["intent", "submitted", "collected", "void"]
 _MANY = 4096  # keys looked up in one statement
 _OPEN = "status IN ('intent', 'submitted')"
 
+WAITING = (
+    "SELECT r.request_key FROM store.batch_requests r "
+    f"SEMI JOIN (FROM store.batches WHERE {_OPEN}) b USING (batch_id)"
+)
+"""The keys of the requests that are in a batch not yet collected, as a query."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as it was meant, and its `remote_id` once the provider gave it one.
 
     `endpoint` is the base URL it was sent to; `size` is in bytes; `worst_usd` is the most it
-    can cost; `price` is what its tokens are charged at, in US dollars per million. Times
-    are UTC.
+    can cost; `price` is what its tokens are charged at, as JSON. Times are UTC.
     """
 
     batch_id: str
@@ -42,7 +46,7 @@ class Batch:
     requests: int
     size: int
     worst_usd: float
-    price: Mapping[str, float] | None
+    price: str | None
     intent_at: datetime
     status: Status = "intent"
     remote_id: str = ""
@@ -84,8 +88,7 @@ def m_batches(db: duckdb.DuckDBPyConnection) -> None:
             batch_id TEXT NOT NULL,
             line INTEGER NOT NULL,
             custom_id TEXT NOT NULL,
-            request_key TEXT NOT NULL,
-            PRIMARY KEY (batch_id, line)
+            request_key TEXT NOT NULL
         );
         """
     )
@@ -97,21 +100,14 @@ def add_intent(corpus: Corpus, batch: Batch, lines: Iterable[tuple[str, str]]) -
     `lines` are the (custom id, request key) of its lines, in their order.
     """
     row = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    row["price"] = to_json(dict(batch.price)) if batch.price else None
+    rows = (
+        {"batch_id": batch.batch_id, "line": number, "custom_id": custom_id, "request_key": key}
+        for number, (custom_id, key) in enumerate(lines, start=1)
+    )
     with corpus.transaction():
         corpus.insert("store.batches", [row])
-        corpus.insert(
-            "store.batch_requests",
-            (
-                {
-                    "batch_id": batch.batch_id,
-                    "line": number,
-                    "custom_id": custom_id,
-                    "request_key": key,
-                }
-                for number, (custom_id, key) in enumerate(lines, start=1)
-            ),
-        )
+        for page in pages(rows, _MANY):
+            corpus.insert("store.batch_requests", page)
 
 
 def mark_submitted(corpus: Corpus, batch_id: str, remote_id: str) -> None:
@@ -198,16 +194,11 @@ def read_lines(corpus: Corpus, batch_id: str) -> dict[str, str]:
 
 
 def read_kept(corpus: Corpus, batch_id: str) -> set[str]:
-    """Return the custom ids of the batch whose answers are in the corpus already.
-
-    The custom id of a line is the id of the attempt that its answer becomes.
-    """
+    """Return the ids of the attempts that came of the batch and are in the corpus already."""
     rows = corpus.db.execute(
-        "SELECT custom_id FROM store.batch_requests r "
-        "SEMI JOIN store.attempts a ON a.attempt_id = r.custom_id WHERE r.batch_id = ?",
-        [batch_id],
+        "SELECT attempt_id FROM store.attempts WHERE starts_with(attempt_id, ?)", [f"{batch_id}-"]
     ).fetchall()
-    return {custom_id for (custom_id,) in rows}
+    return {attempt_id for (attempt_id,) in rows}
 
 
 def waiting(corpus: Corpus, keys: Sequence[str]) -> set[str]:
@@ -215,10 +206,7 @@ def waiting(corpus: Corpus, keys: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for page in pages(keys, _MANY):
         rows = corpus.db.execute(
-            "SELECT r.request_key FROM store.batch_requests r "
-            f"SEMI JOIN (FROM store.batches WHERE {_OPEN}) b USING (batch_id) "
-            "WHERE r.request_key IN (SELECT unnest(?::VARCHAR[]))",
-            [page],
+            f"{WAITING} WHERE r.request_key IN (SELECT unnest(?::VARCHAR[]))", [page]
         ).fetchall()
         found.update(key for (key,) in rows)
     return found
@@ -252,5 +240,4 @@ def _read(row: dict[str, object]) -> Batch:
     for name, value in row.items():
         if isinstance(value, datetime) and value.tzinfo is None:
             row[name] = value.replace(tzinfo=UTC)
-    row["price"] = json.loads(str(row["price"])) if row["price"] else None
     return Batch(**row)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The journal: every attempt, on disk before anything reads it.
+r"""The journal: every attempt, on disk before anything reads it.
 
     {"attempt_id": ..., "size": 123}\n <123 bytes: the body as a zstd frame> \n
 

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import duckdb
+
 from synthkd.corpus.journal import unpack
 from synthkd.corpus.rows import pages, to_json
 from synthkd.corpus.store import Corpus
@@ -105,10 +107,18 @@ def record(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading | None]]) ->
     An attempt without a reading failed, or said nothing that can be read. The journal
     must hold no attempt but these.
     """
+    try:
+        _record(corpus, answers)
+    except duckdb.OutOfMemoryException:
+        corpus.db.execute("RESET memory_limit")
+        _record(corpus, answers)
+    corpus.journal.clear()
+
+
+def _record(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading | None]]) -> None:
     with corpus.transaction():
         corpus.take_in(attempt for attempt, _ in answers)
         _add_completions(corpus, [(a, r) for a, r in answers if r is not None])
-    corpus.journal.clear()
 
 
 def read_leftovers(corpus: Corpus, read: Reader) -> int:
@@ -156,9 +166,7 @@ def _read_body(corpus: Corpus, attempt: Attempt) -> bytes:
     """Return the body that answers `attempt`, which another attempt may hold."""
     if not attempt.shared:
         return unpack(attempt.frame)
-    row = corpus.first(
-        "SELECT response FROM store.attempts WHERE attempt_id = ?", [attempt.shared]
-    )
+    row = corpus.first("SELECT response FROM store.attempts WHERE attempt_id = ?", [attempt.shared])
     return unpack(row[0]) if row else b""
 
 

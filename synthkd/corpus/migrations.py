@@ -14,6 +14,8 @@ from synthkd.corpus.migrations_engine import (
     m006_borrowed,
     m007_profiles,
 )
+from synthkd.corpus.migrations_graph import m008_chains
+from synthkd.corpus.migrations_scores import m009_scores
 
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -310,4 +312,6 @@ MIGRATIONS: tuple[Step, ...] = (
     m005_tables_without_indexes,
     m006_borrowed,
     m007_profiles,
+    m008_chains,
+    m009_scores,
 )

@@ -16,7 +16,7 @@ from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.records import Request
 
-_PAGE = 1024  # asks written or read at a time
+_PAGE = 512  # asks written or read at a time
 
 
 class Ask(NamedTuple):
@@ -66,7 +66,7 @@ class Plan:
             CREATE OR REPLACE TEMP TABLE {self.table}_pending AS
             SELECT row_number() OVER (ORDER BY position) AS place, request_key
             FROM (SELECT request_key, min(position) AS position FROM {self.table} GROUP BY ALL)
-            WHERE request_key NOT IN (SELECT request_key FROM store.completions)
+            ANTI JOIN store.completions USING (request_key)
             """
         )
         ((pending,),) = db.execute(f"SELECT count(*) FROM {self.table}_pending").fetchall()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from synthkd.corpus.ledger import read_messages
+from synthkd.corpus.positions import Positions
 from synthkd.corpus.rows import as_column, pages, to_json, writable
 from synthkd.corpus.store import Corpus
 from synthkd.corpus.tokens import read_logprobs
@@ -27,7 +28,8 @@ _PAGE = 1000  # samples read or written at a time
 
 # What a sample is read into anew, when its prompt's output parts or its rights change.
 _READ_ANEW = (
-    "prompt_version", "answer", "rationale", "reference", "is_split", "teacher", "profile_id"
+    "prompt_version", "answer", "rationale", "reference", "is_split", "teacher", "profile_id",
+    "asked_key", "messages", "completion", "salvaged",
 )  # fmt: skip
 
 
@@ -66,6 +68,7 @@ def add_profile(corpus: Corpus, contributions: Sequence[Contribution]) -> str:
 def add_samples(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write samples, which are rows of `store.samples` without the time they came to be.
 
+    Without `messages` and `completion` of its own, a sample has those of its request.
     A sample that is there is read anew: its parts follow the prompt's output parts
     of today; when and in which run it came to be stays.
     """
@@ -84,7 +87,7 @@ def add_samples(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> None:
             *old, run_id, created_at = known.get(row["sample_id"], (None, None))
             if created_at is None:
                 fresh.append({**row, "created_at": now})
-            elif old != [writable(row[name]) for name in _READ_ANEW]:
+            elif old != [writable(row.get(name)) for name in _READ_ANEW]:
                 changed.append({**row, "run_id": run_id, "created_at": created_at})
         corpus.insert("store.samples", {row["sample_id"]: row for row in fresh}.values())
         corpus.insert("store.samples", changed, key=("sample_id",), replace=True)
@@ -117,19 +120,22 @@ def read_samples(
     cursor.execute(
         f"""
         SELECT sample_id, source_id, seed_id, messages, completion, answer, rationale,
-            reference, is_split, finish_reason, request_key
+            reference, is_split, finish_reason, judge_score, request_key, is_rewritten
         FROM samples JOIN chosen USING (sample_id)
+        JOIN (SELECT sample_id, completion IS NOT NULL AS is_rewritten FROM store.samples)
+            USING (sample_id)
         JOIN (SELECT request_key, sample_index FROM store.requests) USING (request_key)
         WHERE true {kept}
         ORDER BY source_id, seed_id, sample_index, sample_id
         """
     )
     while page := cursor.fetchmany(_PAGE):
-        keys = [row[-1] for row in page] if with_logprobs else []
+        # Those of an answer say nothing of a text that was joined or mended.
+        keys = [row[-2] for row in page if not row[-1]] if with_logprobs else []
         logprobs = dict(read_logprobs(corpus, keys))
         for key, source, seed, messages, completion, answer, *rest in page:
-            rationale, reference, is_split, finish_reason, request_key = rest
-            given = logprobs.get(request_key)
+            rationale, reference, is_split, finish_reason, judge_score, request_key, _ = rest
+            given = None if rest[-1] else logprobs.get(request_key)
             sample = Sample(
                 sample_id=key,
                 source_id=source,
@@ -142,6 +148,7 @@ def read_samples(
                 is_split=is_split,
                 finish_reason=finish_reason,
                 token_logprobs=_sampled(given) if given else None,
+                judge_score=judge_score,
             )
             yield sample, given
     cursor.close()
@@ -195,4 +202,5 @@ def read_funnel(corpus: Corpus) -> list[tuple[str, int, int, dict[str, int]]]:
 
 
 def _sampled(logprobs: TokenLogprobs) -> tuple[float, ...]:
-    return tuple(position.sampled.logprob for position in logprobs.positions)
+    positions = Positions.of(logprobs.positions)
+    return tuple(positions.logprobs[positions.sampled].tolist())

@@ -108,7 +108,7 @@ def _attached(corpus: Corpus, path: Path, mode: str) -> Iterator[None]:
 def _wait_for(opening: Callable[[], object]) -> None:
     """Call `opening`, again and again while another process holds the file."""
     Retrying(
-        retry=retry_if_exception(lambda e: re.search(r"in use by|Could not set lock", str(e))),
+        retry=retry_if_exception(lambda e: bool(re.search(r"in use by|Could not set lock", str(e)))),
         stop=stop_after_delay(_PATIENCE),
         wait=wait_random(0.05, 0.25),
         reraise=True,

@@ -21,7 +21,8 @@ from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
-_LITTLE = "64MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
+_LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
+_OFTEN = "4MB"  # of new rows, after which they go to the file: until then they are in memory
 
 
 class Corpus:
@@ -68,7 +69,12 @@ class Corpus:
             return
         columns = {name: as_column(row[name] for row in listed) for name in listed[0]}
         with _explaining(self.path):
-            self._insert(table, columns, key, replace=replace)
+            try:
+                self._insert(table, columns, key, replace=replace)
+            except duckdb.OutOfMemoryException:
+                # In a transaction this fails again, and the transaction is begun anew.
+                self.db.execute("RESET memory_limit")
+                self._insert(table, columns, key, replace=replace)
 
     def _insert(
         self, table: str, columns: Mapping[str, Column], key: Sequence[str], *, replace: bool
@@ -125,12 +131,14 @@ class Corpus:
     @contextmanager
     def frugal(self) -> Iterator[None]:
         """Work on any number of rows in little memory: what does not fit waits on the disk."""
-        self.db.execute(f"SET memory_limit = '{_LITTLE}'; SET threads = 1")
+        self.db.execute(
+            f"SET memory_limit='{_LITTLE}'; SET checkpoint_threshold='{_OFTEN}'; SET threads=1"
+        )
         try:
             yield
         finally:
             with suppress(duckdb.Error):
-                self.db.execute("RESET memory_limit; RESET threads")
+                self.db.execute("RESET memory_limit; RESET checkpoint_threshold; RESET threads")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -60,7 +60,7 @@ def add_logprobs(corpus: Corpus, given: Sequence[tuple[str, TokenLogprobs]]) -> 
         )
     if strings is not None:
         _add_tokens(corpus, STRINGS, strings.take_fresh())
-    corpus.insert("store.token_logprobs", rows)
+    corpus.insert("store.token_logprobs", rows, key=("request_key",))
 
 
 def read_logprobs(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, TokenLogprobs]]:

@@ -77,7 +77,8 @@ class AnthropicTeacher(ServedTeacher):
         """
         variables = options.key_variables or (_VARIABLE,)
         servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
-        if mistakes := [*Server.find_all(servers, options.host), *_find_mistakes(options, servers)]:
+        mistakes = Server.find_pool_mistakes(servers, options.host)
+        if mistakes := [*mistakes, *_find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
         first = servers[0]
         return tuple(

@@ -1,6 +1,5 @@
 """One call: some requests, the answers that came, and what was written of both."""
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from synthkd.records import Attempt, Request
 from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError, Teacher
 from synthkd.teachers.ignored import find_ignored
 from synthkd.teachers.scribe import Entry
+from synthkd.teachers.standing import name_failure
 
 if TYPE_CHECKING:
     from synthkd.teachers.engine import Engine
@@ -91,15 +91,29 @@ class Call:
         engine.asked.answered += 1
         engine.budget.spent += reading.cost_usd or 0.0
         engine.rates.add(1, tokens)
-        for what in find_ignored(request, completion):
+        if engine.telemetry:
+            engine.telemetry.count(
+                latency_ms=self.seconds * 1000,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+                cost_usd=reading.cost_usd,
+            )
+        for what in find_ignored(request, completion, asked=self.size):
             engine.asked.ignored[what] += 1
 
     async def _keep_failure(self, error: AttemptError) -> None:
+        if self.engine.telemetry:
+            reason = name_failure(error.status, str(error))
+            self.engine.telemetry.count(latency_ms=self.seconds * 1000, reason=reason)
         frame, first = pack(error.body), ""
         entries = []
         for request in self.unanswered:
             attempt = self._attempt(
-                request, b"" if first else frame, status=error.status, error=str(error), shared=first
+                request,
+                b"" if first else frame,
+                status=error.status,
+                error=str(error),
+                shared=first,
             )
             first = first or attempt.attempt_id
             entries.append(Entry(attempt, b""))

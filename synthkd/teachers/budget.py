@@ -14,6 +14,7 @@ from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.prices import Price
 
 _TURN = 16  # tokens that a chat template puts around a message, at most
+_BYTES_PER_TOKEN = 4  # of English text, about
 
 
 class Budget:
@@ -86,3 +87,8 @@ def longest_completion(request: Request) -> int | None:
     names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
     longest = next((parameters[name] for name in names if name in parameters), None)
     return longest if isinstance(longest, int) else None
+
+
+def estimate_tokens(request: Request) -> int:
+    """Return about how many tokens a call takes of a limit; usage corrects it later."""
+    return count_bytes(request) // _BYTES_PER_TOKEN + (longest_completion(request) or 0)

@@ -11,16 +11,19 @@ that only the standard parser takes (half a character, NaN): it has the last wor
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from synthkd.records import Completion
 from synthkd.teachers.base import MalformedAnswerError
 from synthkd.teachers.positions import Entry, loosen, read_positions
 
+_MOST = 2**63 - 1  # tokens that the corpus can count
+
 S = TypeVar("S", bound=Struct)
+Tokens = Annotated[int, Meta(ge=0, le=_MOST)]
 
 
 class _Message(Struct):
@@ -43,17 +46,17 @@ class _Choice(Struct):
 
 
 class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
 
 
 class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -149,7 +152,12 @@ def _read_loosely(body: bytes, index: int) -> Completion:
     answer = json.loads(body)
     contents = [_list(_dict(each.get("logprobs")).get("content")) for each in answer["choices"]]
     chosen = answer["choices"][index]
-    choice = _pick(_Choice, {**chosen, "message": _pick(_Message, chosen["message"])})
+    ids = _list(chosen.get("token_ids"))
+    choice = _Choice(
+        message=_pick(_Message, chosen["message"]),
+        finish_reason=chosen.get("finish_reason"),
+        token_ids=tuple(ids) if ids and all(isinstance(each, int) for each in ids) else None,
+    )
     told = _dict(answer.get("usage"))
     usage = _tally(_Usage, told)
     usage.prompt_tokens_details = _tally(_PromptDetails, told.get("prompt_tokens_details"))
@@ -157,7 +165,7 @@ def _read_loosely(body: bytes, index: int) -> Completion:
     usage.completion_tokens_details = _tally(_CompletionDetails, completion_details)
     try:
         entries = [loosen(entry) for entry in contents[index]]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         entries = []
     return _complete(choice, entries, usage, _part(index, [len(each) for each in contents]))
 
@@ -168,8 +176,9 @@ def _pick(kind: type[S], given: Mapping[str, Any]) -> S:
 
 
 def _tally(kind: type[S], given: object) -> S:
-    """Return the whole numbers that `kind` holds of `given`."""
-    return _pick(kind, {name: n for name, n in _dict(given).items() if isinstance(n, int)})
+    """Return the numbers of tokens that `kind` holds of `given`."""
+    told = _dict(given).items()
+    return _pick(kind, {name: n for name, n in told if isinstance(n, int) and 0 <= n <= _MOST})
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -190,6 +199,10 @@ def _complete(
 ) -> Completion:
     message, finish_reason = choice.message, choice.finish_reason or "unknown"
     text, thinking = message.content, message.reasoning_content or message.reasoning or None
+    if not isinstance(thinking, str):
+        thinking = None
+    if not isinstance(finish_reason, str):
+        finish_reason = "unknown"
     if message.refusal and not text:
         text, finish_reason = message.refusal, "refusal"
     is_empty_for_a_reason = (

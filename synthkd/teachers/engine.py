@@ -22,25 +22,29 @@ from dataclasses import dataclass, field
 from synthkd.corpus import ledger
 from synthkd.corpus.plans import Plan
 from synthkd.corpus.tokens import add_vocabulary
-from synthkd.errors import CorpusError, SynthkdError, TeacherError
+from synthkd.errors import TeacherError
 from synthkd.records import Request
-from synthkd.teachers import read_attempt
 from synthkd.teachers.asking import Call
 from synthkd.teachers.base import AttemptError, Teacher
-from synthkd.teachers.options import TeacherOptions
-from synthkd.teachers.budget import Budget, count_bytes, longest_completion, require_budget
+from synthkd.teachers.breaker import Breaker
+from synthkd.teachers.budget import Budget, estimate_tokens, require_budget
 from synthkd.teachers.interrupts import catching_interrupts
-from synthkd.teachers.limits import Limits
+from synthkd.teachers.lanes import Lane, open_lanes, take_lane
+from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.pending import Pending
+from synthkd.teachers.reading import read_attempt
 from synthkd.teachers.retries import Policy, Ticket
 from synthkd.teachers.scribe import Scribe
-from synthkd.teachers.standing import Rates, Standing, name_failure
+from synthkd.teachers.standing import Rates, Standing, State, name_failure
+from synthkd.teachers.telemetry import open_telemetry
 from synthkd.teachers.watching import watch
 
 logger = logging.getLogger(__name__)
 
 _DOWN_AFTER = 5  # tickets in a row that failed after every try: the endpoint is down
-_REFUSED_AFTER = 20  # tickets in a row that the teacher refused, and none answered: it is all of them
+_REFUSED_AFTER = (
+    20  # tickets in a row that the teacher refused, and none answered: it is all of them
+)
 
 Watch = Callable[[Standing], None]
 
@@ -57,14 +61,6 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     is_spilled: bool = False
-
-
-@dataclass(slots=True)
-class Lane:
-    """One endpoint and key, and its limits."""
-
-    teacher: Teacher
-    limits: Limits
 
 
 def ask_all(
@@ -121,28 +117,21 @@ class Engine:
         self.scribe = Scribe(self.corpus)
         self.pending = Pending(plan, teachers[0].batch_size, self.scribe.lock)
         self.share = options.share_prompt
-        self.lanes = [Lane(teacher, self._limit(teacher)) for teacher in teachers]
+        self.lanes = open_lanes(teachers, options)
         self.aside: list[tuple[float, int, Ticket]] = []
         self.numbers = itertools.count()
         self.tasks: set[asyncio.Task[None]] = set()
         self.happened = asyncio.Event()
         self.rates = Rates()
+        self.telemetry = open_telemetry(teachers[0].provider, options.model_name, teachers[0].host)
+        self.tell: Callable[[State], None] = lambda _state: None
         self.started = time.monotonic()
         self.retried: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.failed_in_a_row = 0
+        self.breaker = Breaker()
         self.stopped: BaseException | None = None
         self.dispatcher: asyncio.Task[None] | None = None
         self.is_draining = False
-
-    def _limit(self, teacher: Teacher) -> Limits:
-        options = self.options
-        is_here = teacher.batch_size > 1
-        return Limits(
-            concurrency=1 if is_here else options.concurrency,
-            requests_per_minute=options.requests_per_minute,
-            tokens_per_minute=options.tokens_per_minute,
-        )
 
     async def run(self, step: str, watcher: Watch) -> None:
         """Ask what is pending, and have everything that was answered in the corpus at the end."""
@@ -151,10 +140,12 @@ class Engine:
             with catching_interrupts(self.interrupt):
                 async with watch(self, step, watcher):
                     self.dispatcher = asyncio.create_task(self._dispatch())
-                    with suppress(asyncio.CancelledError):
-                        await self.dispatcher
-                    await asyncio.gather(*self.tasks, return_exceptions=True)
-                    await self.scribe.close()
+                    try:
+                        with suppress(asyncio.CancelledError):
+                            await self.dispatcher
+                    finally:
+                        await asyncio.gather(*self.tasks, return_exceptions=True)
+                        await self.scribe.close()
         finally:
             for lane in self.lanes:
                 await lane.teacher.close()
@@ -167,7 +158,8 @@ class Engine:
             for task in self.tasks:
                 task.cancel()
         self.is_draining = True
-        self.stop(KeyboardInterrupt())
+        self.stop(KeyboardInterrupt("interrupted"))
+        self.tell("running")
 
     def stop(self, reason: BaseException) -> None:
         """Ask nothing more, and let what is in flight end: it is paid for."""
@@ -204,9 +196,8 @@ class Engine:
             if self._is_to_spill() and not ticket.failures:
                 self.asked.is_spilled = True
                 return
-            tokens = sum(count_bytes(r) // 4 + (longest_completion(r) or 0) for r in ticket.requests)
-            lane = min(self.lanes, key=lambda lane: lane.limits.soonest(tokens))
-            await lane.limits.admit(tokens)
+            tokens = sum(map(estimate_tokens, ticket.requests))
+            lane = await take_lane(self.lanes, tokens)
             self.budget.reserved += worst
             task = asyncio.create_task(self._ask(ticket, lane, tokens, worst))
             self.tasks.add(task)
@@ -257,15 +248,19 @@ class Engine:
                 seconds=call.seconds,
             )
         if call.answered:
-            self.failed_in_a_row = 0
+            self.breaker.answered()
         if error is None and call.unanswered:
             self.share = False  # the server gives one choice, whatever it is asked for
             self.asked.ignored["n"] += 1
-        if error and len(ticket.requests) == 1:
+        if error and not call.answered:
             self._fail(ticket, error)
         else:
-            for request in call.unanswered:
-                self._put_aside(Ticket([request]), 0.0)
+            self._split(call.unanswered)
+
+    def _split(self, requests: Sequence[Request]) -> None:
+        """Ask `requests` again, each on its own."""
+        for request in requests:
+            self._put_aside(Ticket([request]), 0.0)
 
     def _put_aside(self, ticket: Ticket, seconds: float) -> None:
         due = time.monotonic() + seconds
@@ -279,13 +274,16 @@ class Engine:
             self.retried[reason] += 1
             self._put_aside(ticket, wait)
             return
-        self.failed_in_a_row += 1
-        if error.is_fatal or self._is_down(error):
+        if len(ticket.requests) > 1 and not error.is_fatal:
+            self._split(ticket.requests)
+            return
+        if self.breaker.is_open(error):
+            name = f"{self.options.model} at {self.lanes[0].teacher.host}"
             self.stop(
                 TeacherError(
-                    f"{self.options.model} at {self.lanes[0].teacher.host} cannot be asked: {error}\n"
-                    f"{self.asked.answered} new answers are kept, and nothing more is asked. "
-                    "Check the address, the key and the model's name, then run again."
+                    f"{name} cannot be asked: {error}\n{self.asked.answered} new answers are kept, "
+                    "and nothing more is asked. Check the address, the key and the model's name, "
+                    "then run again."
                 )
             )
             return
@@ -293,10 +291,3 @@ class Engine:
             self.asked.failures[request.key] = str(error)
             self.failed[reason] += 1
         self.rates.add()
-
-    def _is_down(self, error: AttemptError) -> bool:
-        """Whether the endpoint is, rather than this one request is at fault."""
-        if not error.is_retryable:
-            return not self.asked.answered and self.failed_in_a_row >= _REFUSED_AFTER
-        never = not self.asked.answered and error.status is None
-        return never or self.failed_in_a_row >= _DOWN_AFTER

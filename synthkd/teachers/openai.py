@@ -12,11 +12,8 @@ from synthkd.records import Json, Request
 from synthkd.teachers import responses
 from synthkd.teachers.base import Answer
 from synthkd.teachers.options import TeacherOptions
-from synthkd.teachers.chat import parse
 from synthkd.teachers.server import Server
 from synthkd.teachers.transport import ServedTeacher, Transport
-
-__all__ = ["OpenAITeacher", "parse", "write_body"]
 
 _HOME = "https://api.openai.com/v1"
 _VARIABLE = "OPENAI_API_KEY"
@@ -75,7 +72,8 @@ class OpenAITeacher(ServedTeacher):
         """
         variables = options.key_variables or (_VARIABLE,)
         servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
-        if mistakes := [*Server.find_all(servers, options.host), *_find_mistakes(options, servers)]:
+        mistakes = Server.find_pool_mistakes(servers, options.host)
+        if mistakes := [*mistakes, *_find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
         first = servers[0]
         return tuple(

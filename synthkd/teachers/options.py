@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.records import Json, Message, Request
 from synthkd.teachers.base import Teacher
@@ -103,6 +103,31 @@ class TeacherOptions(BaseModel):
             raise ValueError(f"{model!r} names no teacher; write one of {known}")
         return model
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        hosted = self.provider in ("openai", "anthropic")
+        is_chat = self.provider == "openai" and self.api == "chat"
+        mistakes = [
+            f"{name} does not go with {self.model!r}: {why}"
+            for name, is_set, may, why in [
+                ("api", self.api != "chat", self.provider == "openai", "only OpenAI has a choice"),
+                ("share_prompt", self.share_prompt, is_chat, "only chat completions can"),
+                (
+                    "prompt_caching",
+                    self.prompt_caching is not None,
+                    self.provider == "anthropic",
+                    "only Anthropic is told what to keep",
+                ),
+                ("structured_output", self.structured_output, hosted, "only servers take a schema"),
+                ("mode", self.mode == "batch", hosted, "only OpenAI and Anthropic take batches"),
+                ("spill", self.spill is not None, hosted, "only OpenAI and Anthropic take batches"),
+            ]
+            if is_set and not may
+        ]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
     def price(self, host: str) -> Price | None:
         """Return what is charged where `host` serves the teacher, if that is known.
 
@@ -113,7 +138,10 @@ class TeacherOptions(BaseModel):
         if stated is not None:
             return Price(**stated.model_dump(), source="stated in the pipeline")
         own = read_table(Path(self.prices), self.prices) if self.prices else None
-        return find_price(self.model, host, own=own)
+        price = find_price(self.model, host, own=own)
+        if price and self.prompt_caching == "1h":
+            return price.for_cache_of_an_hour()
+        return price
 
     @property
     def provider(self) -> str:

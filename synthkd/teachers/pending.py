@@ -9,7 +9,7 @@ from synthkd.corpus.rows import pages
 from synthkd.records import Request
 from synthkd.teachers.retries import Ticket
 
-_PAGE = 512  # requests read at a time
+_PAGE = 256  # requests read at a time
 
 
 class Pending:

@@ -68,7 +68,8 @@ def loosen(entry: Mapping[str, Any]) -> Entry:
 
     Raises:
         KeyError: Something is missing.
-        TypeError: Something is not of its kind; so are ValueError and AttributeError.
+        TypeError: Something is not of its kind; so say ValueError, AttributeError and
+            OverflowError.
     """
     listed = [Candidate(*_loosen(each)) for each in entry.get("top_logprobs") or []]
     return Entry(*_loosen(entry), top_logprobs=listed)

@@ -17,7 +17,7 @@ from synthkd.records import Request
 from synthkd.teachers.base import AttemptError
 
 _BACKOFF = wait_exponential_jitter(multiplier=0.5, max=60.0)  # seconds
-_PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
+PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
 
 
 @dataclass(slots=True)
@@ -59,7 +59,8 @@ class Policy:
         state.outcome.set_exception(error)
         if not self._policy.retry(state) or self._policy.stop(state):
             return None
-        return float(self._policy.wait(state))
+        seconds = float(self._policy.wait(state))
+        return seconds if seconds <= PATIENCE else None
 
 
 class _Stop(stop_base):
@@ -70,7 +71,7 @@ class _Stop(stop_base):
 
     def __call__(self, retry_state: RetryCallState) -> bool:
         (ticket,) = retry_state.args
-        is_late = time.monotonic() - ticket.since > _PATIENCE
+        is_late = time.monotonic() - ticket.since > PATIENCE
         return ticket.failures >= self.max_attempts or bool(ticket.refusals and is_late)
 
 

@@ -32,6 +32,10 @@ class UnscoredError(ValueError):
     """The server answered and did not score this completion; asking again changes nothing."""
 
 
+class IgnoredError(UnscoredError):
+    """The server does not know how to score, or did as if it did not."""
+
+
 class _Scored(NamedTuple):
     """A token that was read, and what could have stood there: id (if told), text, nats."""
 
@@ -155,7 +159,7 @@ def _read_prompt(answer: Mapping[str, Any]) -> list[_Scored]:
     """Read vLLM's `prompt_logprobs`: of each token but the first, {id: {logprob, ...}}."""
     told, ids = answer.get("prompt_logprobs"), answer.get("prompt_token_ids")
     if not told:
-        raise UnscoredError(
+        raise IgnoredError(
             "the server gave no log-probabilities of what it read; it may not know "
             "prompt_logprobs, as vLLM does"
         )
@@ -179,7 +183,7 @@ def _read_echo(answer: Mapping[str, Any]) -> list[_Scored]:
     """Read an echoed text: parallel lists of tokens, their logprobs and their alternatives."""
     told = answer["choices"][0].get("logprobs")
     if not told or len(told["tokens"]) <= 1:
-        raise UnscoredError(
+        raise IgnoredError(
             "the server gave no log-probabilities of what it read; "
             "it may not know echo with logprobs"
         )

@@ -9,20 +9,21 @@ just what the corpus does not, and may be emptied when the corpus has taken it i
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from synthkd.corpus import ledger
 from synthkd.corpus.ledger import Reading
 from synthkd.corpus.store import Corpus
 from synthkd.records import Attempt
-from synthkd.teachers import read_attempt
 from synthkd.teachers.base import MalformedAnswerError
+from synthkd.teachers.reading import read_attempt
 
 logger = logging.getLogger(__name__)
 
-_MANY = 1024  # attempts that wait in the journal before the corpus takes them in
-_MUCH = 8 << 20  # bytes of them
+_MANY = 512  # attempts that wait in the journal before the corpus takes them in
+_MUCH = 16 << 20  # bytes of their answers
 
 Outcome = Reading | MalformedAnswerError | None
 
@@ -49,6 +50,7 @@ class Scribe:
         self._unsaved: list[tuple[Attempt, Reading | None]] = []
         self._size = 0
         self._writing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1)
         self.lock = asyncio.Lock()
         """Held while the corpus is written; hold it to read the corpus meanwhile."""
 
@@ -69,6 +71,11 @@ class Scribe:
         if self._writing is not None:
             await asyncio.shield(self._writing)
         await self._flush()
+        self._thread.shutdown()
+
+    async def _apart(self, write: Callable[..., None], *what: object) -> None:
+        """Call `write` in the one thread that does nothing else."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, write, *what)
 
     async def _write_groups(self) -> None:
         """Write what waits, all of it at once, until nothing does."""
@@ -76,7 +83,7 @@ class Scribe:
             groups, self._waiting = self._waiting, []
             attempts = [entry.attempt for group in groups for entry in group.entries]
             try:
-                await asyncio.to_thread(self._corpus.journal.append, attempts)
+                await self._apart(self._corpus.journal.append, attempts)
                 outcomes = [[self._read(entry) for entry in group.entries] for group in groups]
                 if len(self._unsaved) >= _MANY or self._size >= _MUCH:
                     await self._flush()
@@ -92,7 +99,7 @@ class Scribe:
     def _read(self, entry: Entry) -> Outcome:
         """Parse what is in the journal already."""
         attempt = entry.attempt
-        self._size += len(attempt.frame)
+        self._size += len(entry.body)
         if attempt.error:
             self._unsaved.append((attempt, None))
             return None
@@ -110,4 +117,4 @@ class Scribe:
         unsaved, self._unsaved, self._size = self._unsaved, [], 0
         if unsaved:
             async with self.lock:
-                await asyncio.to_thread(ledger.record, self._corpus, unsaved)
+                await self._apart(ledger.record, self._corpus, unsaved)

@@ -77,7 +77,7 @@ class Server:
         return tuple({(server.url, server.key or None): server for server in servers}.values())
 
     @staticmethod
-    def find_all(servers: "Sequence[Server]", host: str | None) -> list[str]:
+    def find_pool_mistakes(servers: "Sequence[Server]", host: str | None) -> list[str]:
         """Return what is wrong with servers that are to answer as one teacher, each thing once.
 
         Who serves a sample decides its rights: several hosts must be stated to be one, as `host`.
@@ -175,8 +175,12 @@ class Server:
         )
 
     def lose(self, error: Exception, why: str = "") -> AttemptError:
-        """Return what a connection means that could not be made, was cut, or kept us waiting."""
-        reason = self._hide(f"{type(error).__name__} {why or error}".strip().encode())
+        """Return what a connection means that could not be made, was cut, or kept us waiting.
+
+        `why` is for an error that does not say it.
+        """
+        cause = error if why else error.__cause__ or error
+        reason = self._hide(f"{type(cause).__name__} {str(cause) or why}".strip().encode())
         said = _shorten(reason.decode(errors="replace"))
         return AttemptError(f"{self.url} gave no whole answer: {said}", is_retryable=True)
 

@@ -18,6 +18,7 @@ from synthkd.errors import ConfigError, MissingExtraError
 from synthkd.records import Message
 
 ENOUGH = 5  # answers that say something of those to come
+_MANY = 50  # answers among which rare long ones have shown
 MOST_BYTES = 1.0  # tokens per byte: no token is shorter
 
 # Measured with GPT-2's tokenizer, which newer ones undercut: English questions 0.2 to 0.3,
@@ -202,9 +203,10 @@ def span_completions(
     if history:
         mean = history.completion * requests
         span = _spread(mean, history.completion_sd, requests, history.answers)
+        few = "; so few may have missed that some are far longer" if history.answers < _MANY else ""
         return _bound(span, worst), (
             f"recorded: {history.completion:.1f} tokens a completion in {history.answers} answers "
-            f"of this teacher, the longest {history.longest}"
+            f"of this teacher, the longest {history.longest}{few}"
         )
     if worst is None:
         return Span(0.0, None, None, None), (

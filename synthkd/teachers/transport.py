@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.request import getproxies, proxy_bypass
 
 from synthkd.records import Json
-from synthkd.teachers.base import NOTHING_SAID, Answer
+from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
 from synthkd.teachers.server import Server
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ PATIENCE = 600.0  # seconds for a whole answer, as the SDKs wait by default
 
 _CONNECT = 5.0  # seconds to open a connection, as in the SDKs
 _KEEP = 4.0  # seconds an idle connection is kept: uvicorn hangs up after five
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_write_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _LARGE = 2**20  # bytes over which aiohttp wants a body as a file, to send it in pieces
 
 
@@ -37,14 +39,9 @@ def write_json(body: Json) -> bytes:
         ValueError: It holds NaN or an infinity, which JSON cannot say.
     """
     try:
-        return _dump(body, ensure_ascii=False)
+        return _write(body).encode()
     except UnicodeEncodeError:
-        return _dump(body, ensure_ascii=True)
-
-
-def _dump(body: Json, *, ensure_ascii: bool) -> bytes:
-    text = json.dumps(body, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+        return _write_ascii(body).encode()
 
 
 @dataclass(slots=True)
@@ -127,14 +124,15 @@ class Transport:
 
 async def _read(response: "ClientResponse") -> bytes:
     """Return the body, unpacked, giving up on one without an end."""
-    from aiohttp import ClientPayloadError
-
     blocks, size = [], 0
     async for block in response.content.iter_any():
         blocks.append(block)
         size += len(block)
         if size > LARGEST:
-            raise ClientPayloadError(f"it is larger than {LARGEST // 2**20} MiB")
+            raise AttemptError(
+                f"{response.url} sent more than {LARGEST // 2**20} MiB, which is no answer",
+                status=response.status,
+            )
     return b"".join(blocks)
 
 

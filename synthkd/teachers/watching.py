@@ -25,6 +25,8 @@ async def watch(
     def tell(state: State) -> None:
         standing = describe(engine, step, started, state)
         write_standing(path, standing)
+        if engine.telemetry:
+            engine.telemetry.show(standing)
         watcher(standing)
 
     async def keep_telling() -> None:
@@ -32,6 +34,7 @@ async def watch(
             tell("running")
             await asyncio.sleep(_EVERY)
 
+    engine.tell = tell
     telling = asyncio.create_task(keep_telling())
     try:
         yield
@@ -76,7 +79,7 @@ def describe(engine: "Engine", step: str, started: str, state: State) -> Standin
         eta_s=engine.rates.foretell(left),
         is_draining=engine.is_draining,
         state=state,
-        reason=str(engine.stopped or "") or type(engine.stopped).__name__ if engine.stopped else "",
+        reason=str(engine.stopped or ""),
     )
 
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,24 @@ def test_the_sampled_token_is_kept_however_improbable() -> None:
     (read,) = decode(encode([position]))
 
     assert read.sampled.token_id == 9
+
+
+def test_a_blob_has_the_bytes_that_v1_says() -> None:
+    given = [
+        Position((Alternative(0x030201, -16.0), Alternative(5, -32.0)), rank=1, tail=0.0),
+        Position((Alternative(9, 0.0),), rank=0, tail=1.0),
+    ]
+
+    raw = zstandard.decompress(encode(given))
+
+    assert raw.hex(" ") == (
+        "02 00 00 00"  # two positions
+        " 01 01"  # of so many candidates: -16 is under the floor, and its mass in the tail
+        " 00 00"  # the ranks
+        " ff 7f 00 00"  # the tails: exp(-16), and all of it
+        " 05 09 00 00 00 00"  # the ids: their low bytes, the next ones, the high ones
+        " fe ff 00 00"  # the log-probabilities: -32 and 0
+    )
 
 
 def test_no_tail_stays_no_tail() -> None:

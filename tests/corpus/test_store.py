@@ -10,7 +10,7 @@ from synthkd.corpus.migrations import MIGRATIONS
 from synthkd.corpus.store import open_corpus, read_corpus
 from synthkd.errors import CorpusError
 from synthkd.records import Completion
-from synthkd.teachers import read_attempt
+from synthkd.teachers.reading import read_attempt
 from tests.corpus.builders import add_answer, make_attempt, make_logprobs, make_request
 
 VIEWS = {
