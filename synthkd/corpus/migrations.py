@@ -13,6 +13,7 @@ from synthkd.corpus.migrations_engine import (
     m005_tables_without_indexes,
     m006_borrowed,
     m007_profiles,
+    m010_batches,
 )
 from synthkd.corpus.migrations_graph import m008_chains
 from synthkd.corpus.migrations_scores import m009_scores
@@ -314,4 +315,5 @@ MIGRATIONS: tuple[Step, ...] = (
     m007_profiles,
     m008_chains,
     m009_scores,
+    m010_batches,
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from synthkd.corpus import ledger
+from synthkd.corpus.batches import WAITING
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.records import Request
@@ -32,6 +33,14 @@ class Ask(NamedTuple):
     seed_version: str = ""
     reference: str | None = None
     part: int = 0
+
+
+class Found(NamedTuple):
+    """How many different requests of a plan are answered, wait in a batch, and neither."""
+
+    answered: int
+    waiting: int
+    pending: int
 
 
 class Answered(NamedTuple):
@@ -55,10 +64,10 @@ class Plan:
     table: str
     size: int
 
-    def find_pending(self) -> tuple[int, int]:
-        """Return how many different requests are answered, and how many are to be asked.
+    def find_pending(self) -> "Found":
+        """Return how many different requests are answered, wait, and are to be asked.
 
-        The latter are what `pending` yields, until this is called again.
+        The last are what `pending` yields, until this is called again.
         """
         db = self.corpus.db
         db.execute(
@@ -67,13 +76,20 @@ class Plan:
             SELECT row_number() OVER (ORDER BY position) AS place, request_key
             FROM (SELECT request_key, min(position) AS position FROM {self.table} GROUP BY ALL)
             ANTI JOIN store.completions USING (request_key)
+            ANTI JOIN ({WAITING}) USING (request_key)
             """
         )
-        ((pending,),) = db.execute(f"SELECT count(*) FROM {self.table}_pending").fetchall()
-        ((wanted,),) = db.execute(
-            f"SELECT count(DISTINCT request_key) FROM {self.table}"
+        (counts,) = db.execute(
+            f"""
+            SELECT (SELECT count(DISTINCT request_key) FROM {self.table}
+                    SEMI JOIN store.completions USING (request_key)),
+                (SELECT count(DISTINCT request_key) FROM {self.table}
+                    SEMI JOIN ({WAITING}) USING (request_key)
+                    ANTI JOIN store.completions USING (request_key)),
+                (SELECT count(*) FROM {self.table}_pending)
+            """
         ).fetchall()
-        return wanted - pending, pending
+        return Found(*counts)
 
     def pending(self, size: int) -> Iterator[list[Request]]:
         """Yield the requests to be asked, in the plan's order, `size` at a time."""

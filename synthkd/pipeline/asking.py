@@ -1,4 +1,7 @@
-"""Asking as a step: what others paid for is borrowed, the rest is asked, and lent in turn."""
+"""Asking as a step: what others paid for is borrowed, the rest is asked, and lent in turn.
+
+    ledger ─borrow─► batches that ended ─collect─► online, or handed in ─► ledger ─lend
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +9,11 @@ from pathlib import Path
 from synthkd.corpus.plans import Plan
 from synthkd.corpus.sharing import borrow, lend
 from synthkd.teachers.base import Teacher
+from synthkd.teachers.batching import collect_batches, submit_batches
 from synthkd.teachers.engine import Asked, Watch, ask_all
 from synthkd.teachers.options import TeacherOptions
+
+_BATCHED = ("openai", "anthropic")  # providers that take batches
 
 
 def ask_plan(
@@ -20,15 +26,28 @@ def ask_plan(
     ledger: Path | None = None,
     watcher: Watch = lambda _standing: None,
 ) -> Asked:
-    """Have every request of `plan` answered; `ledger` is a file that other corpora share.
+    """Have every request of `plan` answered, or handed in as a batch.
+
+    `ledger` is a file of answers that other corpora share.
 
     Raises:
         BudgetError, ConfigError, CorpusError, TeacherError: As `ask_all`.
     """
-    if ledger is None:
-        return ask_all(plan, teachers, options, run_id=run_id, step=step, watcher=watcher)
-    borrow(plan, ledger)
+    asked = Asked()
+    if ledger:
+        borrow(plan, ledger)
     try:
-        return ask_all(plan, teachers, options, run_id=run_id, step=step, watcher=watcher)
+        if options.provider in _BATCHED:
+            collect_batches(plan, teachers[0], options, asked)
+        if options.mode == "online":
+            ask_all(
+                plan, teachers, options, run_id=run_id, asked=asked, step=step, watcher=watcher
+            )
+        if options.mode == "batch" or asked.is_spilled:
+            submit_batches(plan, teachers[0], options, asked, run_id=run_id)
+            found = plan.find_pending()
+            asked.already, asked.waiting = found.answered - asked.answered, found.waiting
     finally:
-        lend(plan.corpus, ledger)
+        if ledger:
+            lend(plan.corpus, ledger)
+    return asked

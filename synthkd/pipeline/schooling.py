@@ -6,7 +6,7 @@ ones make the same student, so it is not trained again.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ def rows_of_samples(corpus: Corpus, *, with_logprobs: bool = False) -> Iterator[
         yield TrainingRow(sample.sample_id, sample.messages, sample.completion, logprobs)
 
 
-def rows_of_gold(prompt: Prompt, seeds: Sequence[Seed]) -> Iterator[TrainingRow]:
+def rows_of_gold(prompt: Prompt, seeds: Iterable[Seed]) -> Iterator[TrainingRow]:
     """Yield gold rows as a student sees them: the prompt, and the completion they stand for."""
     for seed in seeds:
         yield TrainingRow(seed.seed_id, prompt.render(seed.row), prompt.read_gold(seed.row))

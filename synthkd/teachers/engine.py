@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from synthkd.corpus import ledger
+from synthkd.corpus import batches, ledger
 from synthkd.corpus.plans import Plan
 from synthkd.corpus.tokens import add_vocabulary
 from synthkd.errors import TeacherError
@@ -53,13 +53,16 @@ Watch = Callable[[Standing], None]
 class Asked:
     """What became of the requests: how many were answered before, now, and why some were not.
 
-    `ignored` counts answers by what their teacher was asked for and did not heed.
+    `ignored` counts answers by what their teacher was asked for and did not heed;
+    `waiting` are in batches that have not ended; `notes` are for a person to read.
     """
 
     already: int = 0
     answered: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    waiting: int = 0
     is_spilled: bool = False
 
 
@@ -69,10 +72,13 @@ def ask_all(
     options: TeacherOptions,
     *,
     run_id: str,
+    asked: Asked | None = None,
     step: str = "generate",
     watcher: Watch = lambda _standing: None,
 ) -> Asked:
     """Ask `teachers`, who share the work, each request of `plan` that has no answer yet.
+
+    What came of it is added to `asked`. What waits in a batch is not asked.
 
     Raises:
         BudgetError: The budget is spent.
@@ -83,10 +89,11 @@ def ask_all(
     """
     require_budget(options, teachers[0])
     ledger.read_leftovers(plan.corpus, read_attempt)
-    already, pending = plan.find_pending()
-    asked = Asked(already=already)
-    if pending:
-        engine = Engine(plan, teachers, options, asked, run_id=run_id, total=already + pending)
+    found, asked = plan.find_pending(), asked or Asked()
+    asked.already, asked.waiting = found.answered - asked.answered, found.waiting
+    if found.pending:
+        total = found.answered + found.pending
+        engine = Engine(plan, teachers, options, asked, run_id=run_id, total=total)
         asyncio.run(engine.run(step, watcher))
     return asked
 
@@ -112,6 +119,7 @@ class Engine:
         self.charge = json.dumps(charge) if charge else None
         spent = ledger.read_spent(self.corpus)
         self.budget = Budget(options.budget_usd, self.price, spent)
+        self.budget.reserved = batches.reserved(self.corpus)
         self.spent_before = spent
         self.policy = Policy(options.max_attempts)
         self.scribe = Scribe(self.corpus)

@@ -73,6 +73,9 @@ class TeacherOptions(BaseModel):
     spill: Spill | None = Field(
         default=None, description="When online work goes on as a batch: {usd: 5, hours: 2}."
     )
+    wait_hours: float = Field(
+        default=0, ge=0, description="Wait so long for batches that were handed in earlier."
+    )
     concurrency: int = Field(
         default=16, ge=1, description="Requests in flight; for a local teacher, its batch size."
     )

@@ -1,0 +1,148 @@
+"""Batch mode: what can wait is handed in at a share of the price, and collected when it ended.
+
+    collect what ended ─► journal, corpus        pending ─► batches ─► (run again) ─► collect
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+
+from synthkd.corpus import batches, ledger
+from synthkd.corpus.journal import pack
+from synthkd.corpus.plans import Plan
+from synthkd.errors import BudgetError, ConfigError
+from synthkd.records import Attempt, Request
+from synthkd.teachers.base import Teacher
+from synthkd.teachers.batch import BatchService, Collected, Returned, collect, connect, submit_all
+from synthkd.teachers.budget import Budget, require_budget
+from synthkd.teachers.engine import Asked
+from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.scribe import Entry, Scribe
+
+_PAGE = 256  # requests read at a time
+
+
+def collect_batches(plan: Plan, teacher: Teacher, options: TeacherOptions, asked: Asked) -> None:
+    """Take in what batches brought that were handed in earlier; note in `asked` what came.
+
+    Raises:
+        TeacherError: The provider cannot be reached. What was collected is kept.
+    """
+    if batches.count_waiting(plan.corpus, teacher.provider, teacher.endpoint):
+        collected = asyncio.run(_collect(plan, teacher, options))
+        asked.failures |= {key: why for key, why in collected.failed.items() if why}
+        asked.notes += collected.problems
+        asked.answered += collected.answered
+
+
+def submit_batches(
+    plan: Plan, teacher: Teacher, options: TeacherOptions, asked: Asked, *, run_id: str
+) -> None:
+    """Hand in what of `plan` is neither answered nor waits in a batch.
+
+    Raises:
+        BudgetError: The budget allows no more; what it allowed is handed in.
+        ConfigError: A request is too large, or what a batch costs is not known.
+        TeacherError: The provider refuses it, or cannot be reached.
+    """
+    require_budget(options, teacher)
+    online = options.price(teacher.host)
+    price = online.for_batch() if online else None
+    if options.budget_usd is not None and price is None:
+        raise ConfigError(
+            f"budget_usd cannot be held: what a batch of {options.model} costs is not known. "
+            "Write batch_share into price_usd_per_million, or mode: online."
+        )
+    found = plan.find_pending()
+    budget = Budget(options.budget_usd, price, ledger.read_spent(plan.corpus))
+    budget.reserved = batches.reserved(plan.corpus)
+    refused: list[BudgetError] = []
+    charge = online.charge(is_batch=True) if online else None
+    if found.pending:
+        submitted = asyncio.run(
+            _submit(
+                plan,
+                options,
+                _fitting(plan, budget, refused),
+                run_id=run_id,
+                budget=budget,
+                price=json.dumps(charge) if charge else None,
+            )
+        )
+        asked.notes.append(
+            f"{found.pending} requests were handed in, in {len(submitted)} batches; run again "
+            "to collect the answers."
+        )
+    if refused:
+        raise refused[0]
+
+
+def _fitting(plan: Plan, budget: Budget, refused: list[BudgetError]) -> Iterator[Request]:
+    """Yield the pending requests that the budget allows; note in `refused` why no more."""
+    for request in chain.from_iterable(plan.pending(_PAGE)):
+        worst = budget.worst([request])
+        if not budget.fits(worst):
+            refused.append(budget.explain(worst))
+            return
+        budget.reserved += worst
+        yield request
+
+
+async def _submit(
+    plan: Plan,
+    options: TeacherOptions,
+    requests: Iterator[Request],
+    *,
+    run_id: str,
+    budget: Budget,
+    price: str | None,
+) -> list[str]:
+    service = connect(options)
+    try:
+        return await submit_all(
+            plan.corpus,
+            service,
+            requests,
+            run_id=run_id,
+            price=price,
+            worst=lambda request: budget.worst([request]),
+        )
+    finally:
+        await service.close()
+
+
+async def _collect(plan: Plan, teacher: Teacher, options: TeacherOptions) -> Collected:
+    service: BatchService = connect(options)
+    scribe = Scribe(plan.corpus)
+
+    async def keep(page: Sequence[Returned]) -> None:
+        await scribe.write([_as_entry(returned, teacher) for returned in page])
+
+    hours = options.wait_hours
+    try:
+        return await collect(
+            plan.corpus, service, keep, wait=hours > 0, deadline_seconds=hours * 3600
+        )
+    finally:
+        await scribe.close()
+        await service.close()
+
+
+def _as_entry(returned: Returned, teacher: Teacher) -> Entry:
+    batch = returned.batch
+    attempt = Attempt(
+        attempt_id=returned.attempt_id,
+        request_key=returned.request_key,
+        provider=teacher.provider,
+        run_id=batch.run_id,
+        started_at=datetime.now(UTC).isoformat(),
+        latency_ms=0.0,
+        frame=pack(returned.body),
+        status=returned.status,
+        error=returned.error,
+        batch_size=batch.requests,
+        price=batch.price,
+    )
+    return Entry(attempt, returned.body)
