@@ -122,14 +122,17 @@ class TokenLogprobs:
     """The teacher's log-probabilities over one completion, at temperature 1.
 
     `vocabulary` names the space the token ids belong to: a tokenizer's fingerprint,
-    or "" where a server gave strings and the ids are numbers of this value alone.
-    `tokens` gives the bytes of the ids used, where they are not known otherwise.
-    The corpus keeps `positions` as arrays, and makes a `Position` when it is looked at.
+    or "" where a server gave strings and the ids are numbers of this process alone.
+    `tokens` gives the bytes of the ids used (and of others), where they are not known
+    otherwise. `positions` may be arrays that make a `Position` when one is looked at.
+    `draws` are random targets, one entry a token: ids drawn from the whole vocabulary,
+    and how often each was.
     """
 
     vocabulary: str
     positions: Sequence[Position]
-    tokens: Mapping[int, bytes] = field(default_factory=dict)
+    tokens: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    draws: Sequence[Sequence[tuple[int, int]]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Contribution:
     it, or only a `selection` by it. `terms` is `unknown` where nobody has read them.
     """
 
-    role: Literal["seed", "prompt", "teacher"]
+    role: Literal["seed", "prompt", "few_shot", "teacher", "critic", "rewriter", "judge", "scorer"]
     reach: Literal["content", "transform", "selection"]
     name: str
     license: str
@@ -202,6 +205,7 @@ class Sample:
     `is_split` is false when the completion did not have the declared output parts;
     then `answer` is the whole completion. `token_logprobs` are those of the
     sampled tokens, where the teacher gave them and the reader asked for them.
+    `judge_score` is what a judge model gave it, if one did and could be understood.
     """
 
     sample_id: str
@@ -215,6 +219,7 @@ class Sample:
     is_split: bool = True
     finish_reason: str = "stop"
     token_logprobs: tuple[float, ...] | None = None
+    judge_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ COMMANDS = (
     "generate",
     "status",
     "import",
+    "score",
     "filter",
     "train",
     "evaluate",

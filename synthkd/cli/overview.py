@@ -111,8 +111,8 @@ def look(corpus: Path, *, may_be_absent: bool = False) -> Overview:
     standing = read_standing(standing_path(corpus))
     if may_be_absent and not corpus.exists():
         return Overview(corpus, "never_run")
-    if standing and standing.is_alive():
-        return Overview(corpus, standing.state, standing, held_by=standing.pid)
+    if standing and standing.state == "running" and standing.is_alive():
+        return Overview(corpus, "running", standing, held_by=standing.pid)
     state: State = "idle" if standing is None else standing.state
     overview = Overview(corpus, "killed" if state == "running" else state, standing)
     try:

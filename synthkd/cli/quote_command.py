@@ -127,8 +127,8 @@ def _print(found: "Quote") -> None:
     )
     print_table(
         [
-            _row("prompt tokens", found.prompt_tokens, round),
-            _row("completion tokens", found.completion_tokens, round),
+            _row("prompt tokens", found.prompt_tokens, "{:,.0f}".format),
+            _row("completion tokens", found.completion_tokens, "{:,.0f}".format),
             _row("US dollars, online", found.online.usd, spell_small),
             _row("US dollars, in batches", found.batch.usd, spell_small),
             _row("hours, online", found.online.hours, spell_small),

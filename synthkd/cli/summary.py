@@ -6,7 +6,7 @@ import click
 
 from synthkd.cli.outcome import list_missing
 from synthkd.cli.terminal import print_json
-from synthkd.pipeline.generation import Generated
+from synthkd.pipeline.reading import Generated
 
 
 def tell_generated(corpus: Path, generated: Generated, *, as_json: bool) -> int:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Literal
 
-import duckdb
-
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 
@@ -51,47 +49,6 @@ class Batch:
     status: Status = "intent"
     remote_id: str = ""
     submitted_at: datetime | None = None
-
-
-def m_batches(db: duckdb.DuckDBPyConnection) -> None:
-    """Batches, and which line of each stands for which request.
-
-    A line is known by its `custom_id`, which comes back with its answer; its number is
-    what a provider names when it refuses a file.
-    """
-    db.execute(
-        """
-        CREATE TABLE store.batches (
-            batch_id TEXT PRIMARY KEY,
-            provider TEXT NOT NULL,
-            endpoint TEXT NOT NULL,
-            model TEXT NOT NULL,
-            run_id TEXT NOT NULL,
-            requests INTEGER NOT NULL,
-            size BIGINT NOT NULL,
-            worst_usd DOUBLE NOT NULL,
-            price JSON,
-            intent_at TIMESTAMP NOT NULL,
-            status TEXT NOT NULL,
-            remote_id TEXT NOT NULL,
-            submitted_at TIMESTAMP,
-            remote_status TEXT NOT NULL DEFAULT '',
-            output_file_id TEXT NOT NULL DEFAULT '',
-            error_file_id TEXT NOT NULL DEFAULT '',
-            ended_at TIMESTAMP,
-            collected_at TIMESTAMP,
-            answered INTEGER,
-            failed INTEGER,
-            note TEXT NOT NULL DEFAULT ''
-        );
-        CREATE TABLE store.batch_requests (
-            batch_id TEXT NOT NULL,
-            line INTEGER NOT NULL,
-            custom_id TEXT NOT NULL,
-            request_key TEXT NOT NULL
-        );
-        """
-    )
 
 
 def add_intent(corpus: Corpus, batch: Batch, lines: Iterable[tuple[str, str]]) -> None:

@@ -23,7 +23,7 @@ CODEC = "draws-v1"
 MOST = 255  # draws at one position, so that a count fits a byte
 
 
-def encode(draws: Sequence[Drawn]) -> bytes:
+def encode(draws: Sequence[Sequence[tuple[int, int]]]) -> bytes:
     """Return `draws`, one entry per completion token, as one blob.
 
     Raises:

@@ -14,6 +14,7 @@ from synthkd.corpus.migrations_engine import (
     m006_borrowed,
     m007_profiles,
     m010_batches,
+    m011_random_targets,
 )
 from synthkd.corpus.migrations_graph import m008_chains
 from synthkd.corpus.migrations_scores import m009_scores
@@ -316,4 +317,5 @@ MIGRATIONS: tuple[Step, ...] = (
     m008_chains,
     m009_scores,
     m010_batches,
+    m011_random_targets,
 )

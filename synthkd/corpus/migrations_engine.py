@@ -120,3 +120,18 @@ def m010_batches(db: duckdb.DuckDBPyConnection) -> None:
         );
         """
     )
+
+
+def m011_random_targets(db: duckdb.DuckDBPyConnection) -> None:
+    """Tokens drawn from a teacher's whole vocabulary stand beside its most probable ones."""
+    db.execute(
+        """
+        CREATE TABLE store.random_targets (
+            request_key TEXT NOT NULL,
+            vocabulary TEXT NOT NULL,
+            codec TEXT NOT NULL,
+            tokens INTEGER NOT NULL,
+            blob BLOB NOT NULL
+        )
+        """
+    )

@@ -18,6 +18,7 @@ from synthkd.corpus.plans import Plan
 from synthkd.corpus.store import Corpus, explain_opening, open_corpus
 from synthkd.errors import CorpusError
 
+_HELD = re.compile("in use by process|Could not set lock")
 _PATIENCE = 60  # seconds that another run may hold the ledger
 
 _REQUEST = "request_key, messages, endpoint, host, model, parameters, sample_index, schema, tools"
@@ -108,7 +109,9 @@ def _attached(corpus: Corpus, path: Path, mode: str) -> Iterator[None]:
 def _wait_for(opening: Callable[[], object]) -> None:
     """Call `opening`, again and again while another process holds the file."""
     Retrying(
-        retry=retry_if_exception(lambda e: bool(re.search(r"in use by|Could not set lock", str(e)))),
+        retry=retry_if_exception(
+            lambda e: bool(re.search(r"in use by|Could not set lock", str(e)))
+        ),
         stop=stop_after_delay(_PATIENCE),
         wait=wait_random(0.05, 0.25),
         reraise=True,

@@ -166,9 +166,10 @@ class Slots:
         return {tuple(row[:3]): json.loads(row[3]) for row in rows if tuple(row[:3]) in wanted}
 
     def failed(self, keys: Sequence[str]) -> set[str]:
-        """Return those of `keys` that were asked, and never answered."""
+        """Return those of `keys` that were asked in vain; a wrong key or address says nothing."""
         rows = self.corpus.db.execute(
             "SELECT DISTINCT request_key FROM store.attempts WHERE error <> '' "
+            "AND coalesce(status, 0) NOT IN (401, 402, 403, 404) "
             "AND request_key IN (SELECT unnest(?::VARCHAR[])) "
             "AND request_key NOT IN (SELECT request_key FROM store.completions)",
             [list(keys)],

@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from synthkd.corpus import draws
+from synthkd.corpus.draws import Drawn
 from synthkd.corpus.logprobs import CODEC, decode, fold, pack
 from synthkd.corpus.positions import Positions
 from synthkd.corpus.rows import pages
@@ -61,6 +63,33 @@ def add_logprobs(corpus: Corpus, given: Sequence[tuple[str, TokenLogprobs]]) -> 
     if strings is not None:
         _add_tokens(corpus, STRINGS, strings.take_fresh())
     corpus.insert("store.token_logprobs", rows, key=("request_key",))
+    drawn = (
+        {
+            "request_key": key,
+            "vocabulary": said.vocabulary,
+            "codec": draws.CODEC,
+            "tokens": len(said.draws),
+            "blob": draws.encode(said.draws),
+        }
+        for key, said in given
+        if said.draws
+    )
+    corpus.insert("store.random_targets", drawn, key=("request_key",))
+
+
+def read_draws(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, tuple[Drawn, ...]]]:
+    """Yield the request key and random targets of those of `keys` that have any.
+
+    Raises:
+        CorpusError: A blob is damaged.
+    """
+    for page in pages(keys, _MANY):
+        rows = corpus.db.execute(
+            "SELECT request_key, blob FROM store.random_targets "
+            "WHERE request_key IN (SELECT unnest(?::VARCHAR[]))",
+            [page],
+        ).fetchall()
+        yield from ((key, draws.decode(blob)) for key, blob in rows)
 
 
 def read_logprobs(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, TokenLogprobs]]:

@@ -6,6 +6,7 @@ from synthkd.filters.confidence import ConfidenceFilter
 from synthkd.filters.consensus import ConsensusFilter
 from synthkd.filters.exact_duplicate import ExactDuplicateFilter
 from synthkd.filters.json_schema import JsonSchemaFilter
+from synthkd.filters.judged import JudgedFilter
 from synthkd.filters.length import LengthFilter
 from synthkd.filters.parse import AnyFilter, parse_filter
 from synthkd.filters.pattern import PatternFilter
@@ -21,6 +22,7 @@ __all__ = [
     "ExactDuplicateFilter",
     "Filter",
     "JsonSchemaFilter",
+    "JudgedFilter",
     "LengthFilter",
     "PatternFilter",
     "RefusalFilter",

@@ -16,6 +16,7 @@ from synthkd.filters.confidence import ConfidenceFilter
 from synthkd.filters.consensus import ConsensusFilter
 from synthkd.filters.exact_duplicate import ExactDuplicateFilter
 from synthkd.filters.json_schema import JsonSchemaFilter
+from synthkd.filters.judged import JudgedFilter
 from synthkd.filters.length import LengthFilter
 from synthkd.filters.pattern import PatternFilter
 from synthkd.filters.refusal import RefusalFilter
@@ -28,6 +29,7 @@ AnyFilter = Annotated[
     | ConsensusFilter
     | ExactDuplicateFilter
     | JsonSchemaFilter
+    | JudgedFilter
     | LengthFilter
     | PatternFilter
     | RefusalFilter

@@ -16,10 +16,13 @@ from synthkd.filters import parse_filter
 from synthkd.pipeline.document import Document, Loc, explain, set_values
 from synthkd.pipeline.examination import examine, examine_student
 from synthkd.pipeline.filtering import Stage, filter_samples
-from synthkd.pipeline.generation import NO_LICENSE, Generated, Material, generate
+from synthkd.pipeline.generation import generate
+from synthkd.pipeline.graph import Graph, Voice
+from synthkd.pipeline.materials import NO_LICENSE, Material
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.paths import find_input, locate_teacher
 from synthkd.pipeline.preparation import prepare
+from synthkd.pipeline.reading import Generated
 from synthkd.pipeline.run import Listener
 from synthkd.pipeline.schooling import (
     count_parameters,
@@ -109,11 +112,10 @@ def generate_file(
         generated = generate(
             corpus,
             [material],
-            locate_teacher(Path.cwd(), options),
-            name=options.model,
+            Graph((Voice(options.model, locate_teacher(Path.cwd(), options)),)),
             run_id=run_id,
             ledger=ledger,
-            watcher=listener.watch("generate"),
+            watch=listener.watch,
         )
         generated.tell_ignored(options.model, listener.say)
         finish_run(corpus, run_id)
@@ -165,14 +167,13 @@ def open_pipeline(project: Project, listener: Listener) -> Iterator[Corpus]:
         ConfigError: Something in the pipeline is not right.
         CorpusError: The corpus cannot be opened.
     """
-    work, teacher = prepare(project), project.teacher
+    work = prepare(project)
     for note in work.notes:
         listener.say(f"note: {note}")
     with open_corpus(project.corpus, create=False) as corpus:
         run_id = start_run(corpus, "read", project.pipeline.model_dump(mode="json"))
-        if teacher:
-            name = project.teacher_name
-            generate(corpus, work.materials, teacher, name=name, run_id=run_id, ask=False)
+        if work.graph:
+            generate(corpus, work.materials, work.graph, run_id=run_id, ask=False)
         else:
             select(corpus, ())
         yield corpus
@@ -199,7 +200,7 @@ def judge_pipeline(project: Project, listener: Listener, *, dry_run: bool = Fals
         CorpusError: The corpus cannot be opened.
     """
     with open_pipeline(project, listener) as corpus:
-        return filter_samples(corpus, project.pipeline.filters, dry_run=dry_run)
+        return filter_samples(corpus, project.pipeline.funnel, dry_run=dry_run)
 
 
 def train_corpus(

@@ -19,13 +19,8 @@ from synthkd.corpus.rows import pages
 from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
-from synthkd.pipeline.generation import (
-    Generated,
-    Material,
-    describe_teacher,
-    read_answers,
-    write_sources,
-)
+from synthkd.pipeline.materials import Material, describe_teacher, write_sources
+from synthkd.pipeline.reading import Generated, read_answers
 from synthkd.pipeline.sources import SourceFile, read_source
 from synthkd.prompts import VERBATIM, Prompt
 from synthkd.records import Attempt, Completion, Json, Message, Request, Seed, digest

@@ -8,9 +8,14 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.evaluation import EvaluationOptions
-from synthkd.filters import AnyFilter
+from synthkd.filters import AnyFilter, JudgedFilter
 from synthkd.pipeline.document import read_document, validate
+from synthkd.pipeline.few_shot import FewShot
+from synthkd.pipeline.judging import Judge
+from synthkd.pipeline.mixing import Choose, SharingTeacher
 from synthkd.pipeline.paths import find_input, find_pipeline, locate_teacher
+from synthkd.pipeline.refining import Refine
+from synthkd.pipeline.salvage import Salvage
 from synthkd.rights.licenses import License
 from synthkd.teachers.options import TeacherOptions
 from synthkd.training import AnyStudent
@@ -60,6 +65,24 @@ class Pipeline(_Options):
     teacher: TeacherOptions | None = Field(
         default=None, description="Who answers; without one, students can learn from gold only."
     )
+    teachers: tuple[SharingTeacher, ...] = Field(
+        default=(), description="Several teachers, in place of `teacher`."
+    )
+    choose: Choose = Field(
+        default="mixture",
+        description="Who answers a seed: one of the teachers by their weights, all of them, or all "
+        "and the judge keeps the best of their samples.",
+    )
+    few_shot: FewShot | None = Field(
+        default=None, description="Gold rows that the teacher is shown, and students are not."
+    )
+    salvage: Salvage = Field(
+        default_factory=Salvage, description="What is done about cut, refused or malformed answers."
+    )
+    refine: Refine | None = Field(
+        default=None, description="How answers are criticised and written anew."
+    )
+    judge: Judge | None = Field(default=None, description="Which model scores answers.")
     filters: tuple[AnyFilter, ...] = Field(default=(), description="Who judges samples, in turn.")
     students: tuple[AnyStudent, ...] = Field(default=(), description="Who learns.")
     evaluation: EvaluationOptions | None = Field(default=None, description="How they are measured.")
@@ -88,10 +111,14 @@ class Pipeline(_Options):
     @model_validator(mode="after")
     def _have_what_each_step_needs(self) -> Self:
         missing = []
-        if self.teacher and not self.sources:
+        has_teacher = self.teacher is not None or bool(self.teachers)
+        if self.teacher and self.teachers:
+            missing.append("there are `teacher` and `teachers`; keep one of them")
+        missing += self._find_idle_stages(has_teacher=has_teacher)
+        if has_teacher and not self.sources:
             missing.append("there is a teacher and nothing to ask; add `sources`")
         learners = [student.name for student in self.students if not student.gold]
-        if learners and not self.teacher:
+        if learners and not has_teacher:
             missing.append(
                 f"there is no teacher for {', '.join(learners)} to learn from; add `teacher`, "
                 "or give gold rows to each"
@@ -99,6 +126,37 @@ class Pipeline(_Options):
         if missing:
             raise ValueError("; ".join(missing))
         return self
+
+    def _find_idle_stages(self, *, has_teacher: bool) -> list[str]:
+        """Return what is wrong with stages that would have nothing to do."""
+        missing = []
+        stages = {"few_shot": self.few_shot, "refine": self.refine, "judge": self.judge}
+        idle = [name for name, stage in stages.items() if stage is not None]
+        if idle and not has_teacher:
+            missing.append(f"there is no teacher for {', '.join(idle)}; add `teacher`")
+        if self.choose == "best_of" and has_teacher:
+            if self.judge is None:
+                missing.append("choose is 'best_of', and nobody says which is best; add `judge`")
+            if len(self.teachers) < len("ab") and all(t.samples == 1 for t in self._all_teachers):
+                missing.append(
+                    "choose is 'best_of', and there is one answer to choose from; write "
+                    "`samples: 4` for the teacher, or several `teachers`"
+                )
+        return missing
+
+    @property
+    def _all_teachers(self) -> tuple[TeacherOptions, ...]:
+        return (self.teacher,) if self.teacher else self.teachers
+
+    @property
+    def funnel(self) -> tuple[AnyFilter, ...]:
+        """The filters, after the one that the judge and the choice ask for, if they do."""
+        keep_from = self.judge.keep_from if self.judge else None
+        best = 1 if self.choose == "best_of" else None
+        is_said = any(rule.kind == "judged" for rule in self.filters)
+        if is_said or (keep_from is None and best is None):
+            return self.filters
+        return (JudgedFilter(keep_from=keep_from, best=best), *self.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +186,23 @@ class Project:
         return self.output(self.pipeline.ledger) if self.pipeline.ledger else None
 
     @property
+    def teachers(self) -> Sequence[tuple[str, TeacherOptions]]:
+        """Who answers: each as the file and the corpus call it, and its options, its folder found.
+
+        One that shares the work is like any other but for its weight.
+        """
+        listed = [self.pipeline.teacher] if self.pipeline.teacher else self.pipeline.teachers
+        return [(each.model, locate_teacher(self.folder, each)) for each in listed]
+
+    @property
     def teacher(self) -> TeacherOptions | None:
-        """The teacher, its folder found."""
-        options = self.pipeline.teacher
-        return locate_teacher(self.folder, options) if options else None
+        """The first teacher, its folder found."""
+        return next((options for _, options in self.teachers), None)
 
     @property
     def teacher_name(self) -> str:
-        """The teacher as the file and the corpus call it, wherever its folder was found."""
-        return self.pipeline.teacher.model if self.pipeline.teacher else ""
+        """The first teacher as the file and the corpus call it, wherever its folder was found."""
+        return next((name for name, _ in self.teachers), "")
 
 
 def read_project(name: str, settings: Sequence[str] = ()) -> Project:

@@ -5,17 +5,18 @@ a reason the files could have told.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from synthkd.errors import ConfigError, SynthkdError
-from synthkd.pipeline.generation import Material, describe_teacher
+from synthkd.pipeline.arranging import add_examples, arrange
+from synthkd.pipeline.graph import Graph
+from synthkd.pipeline.materials import Material
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import Prompt, read_prompt
 from synthkd.records import Seed
-from synthkd.teachers.budget import require_budget
 from synthkd.training import AnyStudent, NewBase
 
 T = TypeVar("T")
@@ -27,7 +28,8 @@ class Work:
     """The files of a pipeline, read. `notes` are what a careful user wants to know first."""
 
     prompt: Prompt
-    materials: Collection[Material] = ()
+    materials: Sequence[Material] = ()
+    graph: Graph | None = None
     gold: Mapping[str, Collection[Seed]] = field(default_factory=dict)
     held_out: SourceFile | None = None
     notes: Collection[str] = ()
@@ -42,7 +44,7 @@ def prepare(project: Project) -> Work:
     mistakes: list[str] = []
     pipeline = project.pipeline
     prompt = _try(mistakes, read_prompt, project.input(pipeline.prompt), pipeline.prompt)
-    materials = []
+    materials: list[Material] = []
     for source in pipeline.sources:
         path = project.input(source.path)
         file = _try(mistakes, read_source, source.name, path, source.limit)
@@ -66,13 +68,17 @@ def prepare(project: Project) -> Work:
         if held_out and prompt:
             _try(mistakes, _require_inputs, prompt, held_out.seeds, wanted.path)
             _try(mistakes, _require_reference, prompt, held_out.seeds, wanted.path)
-    notes = _meet_teacher(project, mistakes)
+    if prompt:
+        materials = _try(mistakes, add_examples, project, prompt, materials) or materials
+    graph, notes = arrange(project, prompt, materials, mistakes)
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
     if held_out:
-        learned = itertools.chain(*(material.seeds for material in materials), *gold.values())
+        examples = [material.examples.rows for material in materials[:1] if material.examples]
+        seeds = (material.seeds for material in materials)
+        learned = itertools.chain(*seeds, *gold.values(), *examples)
         notes += _tell_overlap(prompt, learned, held_out.seeds)
-    return Work(prompt, materials, gold, held_out, notes)
+    return Work(prompt, materials, graph, gold, held_out, notes)
 
 
 def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | None:
@@ -127,9 +133,7 @@ def _may_be_hub_id(name: str) -> bool:
     return len(parts) == len(["organization", "name"]) and all(parts) and name[0] not in ".~"
 
 
-def _tell_overlap(
-    prompt: Prompt, learned: Iterable[Seed], held_out: Collection[Seed]
-) -> list[str]:
+def _tell_overlap(prompt: Prompt, learned: Iterable[Seed], held_out: Collection[Seed]) -> list[str]:
     """Say how many held-out prompts the students learn from: they measure memory, not skill."""
     asked = [prompt.render(seed.row) for seed in held_out]
     known = set(asked)
@@ -143,22 +147,3 @@ def _tell_overlap(
             "scores are too good; take these rows out of one of the files"
         )
     ]
-
-
-def _meet_teacher(project: Project, mistakes: list[str]) -> list[str]:
-    options = project.teacher
-    if options is None:
-        return []
-    teacher = _try(mistakes, options.connect)
-    if teacher is None:
-        return []
-    _try(mistakes, require_budget, options, teacher)
-    name = project.teacher_name
-    if describe_teacher(name, teacher.host, options).terms == "unknown":
-        return [
-            (
-                f"nobody has recorded the terms of {name} at {teacher.host}: samples are "
-                "marked unknown, which allows nothing"
-            )
-        ]
-    return []

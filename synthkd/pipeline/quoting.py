@@ -16,7 +16,9 @@ from synthkd.corpus.runs import finish_run, start_run
 from synthkd.corpus.store import open_corpus, read_corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.adhoc import find_prompt, license_or_none
-from synthkd.pipeline.generation import Material, generate
+from synthkd.pipeline.generation import generate
+from synthkd.pipeline.graph import Graph, Voice
+from synthkd.pipeline.materials import Material
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.offers import Offer, Tokens, offer_batch, offer_online, tell_price
 from synthkd.pipeline.paths import locate_teacher
@@ -103,8 +105,9 @@ def quote(
         f"completion tokens: {of_completions}",
         *tell_price(price, options.model, teacher.host),
     ]
-    if is_of_pilot:
-        notes.insert(0, f"this rests on a pilot of {len(keys)} requests, whose answers are kept")
+    in_pilot = history.answers if history and is_of_pilot else 0
+    if in_pilot:
+        notes.insert(0, f"this rests on a pilot of {in_pilot} requests, whose answers are kept")
     return Quote(
         model=options.model,
         host=teacher.host,
@@ -116,7 +119,7 @@ def quote(
         price=price,
         online=offer_online(price, tokens, options, history, lanes),
         batch=offer_batch(price, tokens),
-        pilot=len(keys) if is_of_pilot else 0,
+        pilot=in_pilot,
         notes=tuple(notes),
     )
 
@@ -161,6 +164,11 @@ def quote_pipeline(
         raise ConfigError(f"{project.file} has no teacher, so it costs nothing to ask.")
     materials, name = list(work.materials), project.teacher_name
     ask = _asker(project.corpus, options, listener, name=name)
+    if work.graph and not work.graph.is_plain:
+        listener.say(
+            f"note: this is what asking {name} for every row comes to; what other teachers, "
+            "salvage, refine and judge ask comes on top, and counts against the same budget"
+        )
     return quote(project.corpus, materials, options, pilot=pilot, ask=ask, tokenizer=tokenizer)
 
 
@@ -191,13 +199,22 @@ def quote_file(
 
 
 def _asker(path: Path, options: TeacherOptions, listener: Listener, *, name: str) -> Ask:
-    """Return what asks a pilot's rows as `generate` does, and keeps the answers in `path`."""
+    """Return what asks a pilot's rows as `generate` does, at once, and keeps the answers."""
+    at_once = options.model_copy(update={"mode": "online", "spill": None})
 
     def ask(materials: Sequence[Material]) -> None:
         with open_corpus(path) as corpus:
-            run_id = start_run(corpus, "quote", options.model_dump(mode="json"))
-            watcher = listener.watch("pilot")
-            generate(corpus, materials, options, name=name, run_id=run_id, watcher=watcher)
+            run_id = start_run(corpus, "quote", at_once.model_dump(mode="json"))
+            generated = generate(
+                corpus,
+                materials,
+                Graph((Voice(name, at_once),)),
+                run_id=run_id,
+                watch=lambda _step: listener.watch("pilot"),
+            )
+            generated.tell_ignored(name, listener.say)
+            for seed_id, why in generated.without.items():
+                listener.say(f"{seed_id} has no answer: {why}")
             finish_run(corpus, run_id)
 
     return ask

@@ -16,12 +16,12 @@ from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.pipeline.examination import examine, examine_student, examine_teacher
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.generation import generate
+from synthkd.pipeline.graph import Graph
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import Work, prepare
 from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
 from synthkd.records import digest
 from synthkd.reports import write_model_card, write_report
-from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.standing import Standing
 from synthkd.training import AnyStudent
 
@@ -87,8 +87,8 @@ class _Run:
 
     def do(self, steps: Collection[str]) -> Outcome:
         """Do what is not done of `steps`."""
-        if self.project.teacher:
-            self.generate(self.project.teacher, ask="generate" in steps)
+        if self.work.graph:
+            self.generate(self.work.graph, ask="generate" in steps)
             if "filter" in steps:
                 self.filter()
         for student in self.pipeline.students if "train" in steps else ():
@@ -100,17 +100,16 @@ class _Run:
         finish_run(self.corpus, self.outcome.run_id)
         return self.outcome
 
-    def generate(self, teacher: TeacherOptions, *, ask: bool) -> None:
-        """Ask the teacher what was not asked, and select this pipeline's samples."""
+    def generate(self, graph: Graph, *, ask: bool) -> None:
+        """Ask what was not asked, and select this pipeline's samples."""
         generated = generate(
             self.corpus,
             self.work.materials,
-            teacher,
-            name=self.project.teacher_name,
+            graph,
             run_id=self.outcome.run_id,
             ask=ask,
             ledger=self.project.ledger,
-            watcher=self.listener.watch("generate"),
+            watch=self.listener.watch,
         )
         self.outcome.without = generated.without
         if generated.asked:
@@ -120,12 +119,12 @@ class _Run:
 
     def filter(self) -> None:
         """Judge the samples, if they or the filters are not those that were judged last."""
-        rules = [rule.model_dump(mode="json") for rule in self.pipeline.filters]
+        rules = [rule.model_dump(mode="json") for rule in self.pipeline.funnel]
         fingerprint = digest([rules, self.work.prompt.version, self.fingerprint])
         step = f"filter {self.pipeline.name}"
         if is_done(self.corpus, step, fingerprint):
             return
-        stages = filter_samples(self.corpus, self.pipeline.filters)
+        stages = filter_samples(self.corpus, self.pipeline.funnel)
         mark_done(self.corpus, step, fingerprint)
         self.did(f"judged {self.samples} samples")
         for stage in stages:
@@ -187,8 +186,8 @@ class _Run:
             )
             for student in self.pipeline.students
         ]
-        if self.project.teacher:
-            examinees.insert(0, examine_teacher(self.project.teacher_name, self.project.teacher))
+        teachers = {name: examine_teacher(name, asked) for name, asked in self.project.teachers}
+        examinees[:0] = teachers.values()
         if examine(
             self.corpus,
             options,

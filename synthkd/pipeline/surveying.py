@@ -14,7 +14,7 @@ import numpy as np
 from synthkd.corpus import ledger
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus, read_corpus
-from synthkd.pipeline.generation import Material
+from synthkd.pipeline.materials import Material
 from synthkd.records import Request
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.options import TeacherOptions
@@ -126,7 +126,7 @@ def list_asked(
         for seed in material.seeds:
             place += 1
             if places is None or place in places:
-                messages = material.prompt.render(seed.row)
+                messages = material.ask(seed)
                 for index in range(options.samples):
                     yield Asked(place, part, options.request(teacher, messages, index, schema))
 

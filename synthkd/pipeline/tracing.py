@@ -43,6 +43,17 @@ def trace(corpus: Corpus, sample_id: str) -> dict[str, Any]:
         "attempts": _rows(
             corpus, "SELECT * FROM attempts WHERE request_key = ? ORDER BY started_at", by_request
         ),
+        "chain": _rows(
+            corpus,
+            "SELECT step, kind, outcome, reason, model, host, finish_reason, cost_usd, request_key "
+            "FROM chains WHERE sample_id = ? ORDER BY step",
+            key,
+        ),
+        "judgements": _rows(
+            corpus,
+            "SELECT judge, score, reason, rationale FROM judgements WHERE sample_id = ?",
+            key,
+        ),
         "contributions": _rows(
             corpus, "SELECT * FROM contributions WHERE sample_id = ? ORDER BY role", key
         ),

@@ -3,12 +3,14 @@
 JSON, so that it reads like any other body in the journal:
 
     {"text", "finish_reason", "thinking"?, "prompt_tokens"?, "completion_tokens"?,
-     "logprobs"?: {"vocabulary", "codec", "blob": base64}}
+     "logprobs"?: {"vocabulary", "codec", "blob": base64, "draws"?: {"codec", "blob": base64}}}
 """
 
 import base64
 import json
+from collections.abc import Mapping
 
+from synthkd.corpus import draws
 from synthkd.corpus.logprobs import CODEC, decode, encode
 from synthkd.errors import CorpusError
 from synthkd.records import Completion, Json, TokenLogprobs, canonical_json
@@ -28,11 +30,7 @@ def dump(completion: Completion) -> bytes:
         "completion_tokens": completion.completion_tokens,
     }
     if completion.logprobs is not None:
-        answer["logprobs"] = {
-            "vocabulary": completion.logprobs.vocabulary,
-            "codec": CODEC,
-            "blob": base64.b64encode(encode(completion.logprobs.positions)).decode("ascii"),
-        }
+        answer["logprobs"] = _dump_logprobs(completion.logprobs)
     text = canonical_json({name: value for name, value in answer.items() if value is not None})
     return text.encode("utf-8", "surrogatepass")
 
@@ -46,11 +44,26 @@ def parse(body: bytes, choice: int = 0) -> Completion:  # noqa: ARG001  every bo
     try:
         answer = json.loads(body.decode("utf-8", "surrogatepass"))
         stored = answer.pop("logprobs", None)
-        logprobs = (
-            TokenLogprobs(stored["vocabulary"], decode(base64.b64decode(stored["blob"])))
-            if stored
-            else None
-        )
-        return Completion(**answer, logprobs=logprobs)
+        return Completion(**answer, logprobs=_parse_logprobs(stored) if stored else None)
     except (ValueError, KeyError, TypeError, AttributeError, CorpusError) as error:
         raise MalformedAnswerError(f"not an answer of this process: {error}") from error
+
+
+def _dump_logprobs(logprobs: TokenLogprobs) -> dict[str, Json]:
+    stored = {"vocabulary": logprobs.vocabulary, **_as_blob(CODEC, encode(logprobs.positions))}
+    if logprobs.draws:
+        stored["draws"] = _as_blob(draws.CODEC, draws.encode(logprobs.draws))
+    return stored
+
+
+def _parse_logprobs(stored: Mapping[str, Json]) -> TokenLogprobs:
+    drawn = stored.get("draws")
+    return TokenLogprobs(
+        stored["vocabulary"],
+        decode(base64.b64decode(stored["blob"])),
+        draws=draws.decode(base64.b64decode(drawn["blob"])) if drawn else (),
+    )
+
+
+def _as_blob(codec: str, blob: bytes) -> dict[str, Json]:
+    return {"codec": codec, "blob": base64.b64encode(blob).decode("ascii")}

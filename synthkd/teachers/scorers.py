@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 UNSCORED = "unscored"  # the finish reason of an answer that has none; its text says why
 _SCORED = "scored"
+_IN_PROCESS = frozenset({"local", "vllm"})
 _ONE_TOKEN: Mapping[str, Json] = {"max_tokens": 1}
 
 
@@ -60,10 +61,8 @@ def connect_scorers(options: TeacherOptions, form: Form | None = None) -> Sequen
         MissingExtraError: A local teacher needs `synthkd[train]`.
     """
     mistakes = _find_mistakes(options, form)
-    if options.provider == "local" and not mistakes:
-        from synthkd.teachers.local import LocalTeacher
-
-        return (LocalScorer(LocalTeacher.connect(options), options),)
+    if options.provider in _IN_PROCESS and not mistakes:
+        return (LocalScorer(cast("LocalTeacher", options.connect()), options),)
     if options.provider == "openai" and not mistakes:
         from synthkd.teachers.openai import OpenAITeacher
 
@@ -259,13 +258,13 @@ def _read_label(label: bytes) -> Request:
 
 def _find_mistakes(options: TeacherOptions, form: Form | None) -> list[str]:
     mistakes = []
-    if options.provider not in {"openai", "local"}:
+    if options.provider not in {"openai", *_IN_PROCESS}:
         mistakes.append(
             f"{options.provider} tells nothing of a text it is given; ask openai/NAME at the "
             "base_url of a server that does (vLLM), or local/FOLDER"
         )
-    if options.provider == "local" and form is not None:
-        mistakes.append(f"form is {form!r}, and a local teacher is asked in none; drop it")
+    if options.provider in _IN_PROCESS and form is not None:
+        mistakes.append(f"form is {form!r}, and a teacher in this process has none; drop it")
     if options.api != "chat":
         mistakes.append(f"api is {options.api!r}, which knows no scoring; drop it")
     if options.mode != "online":

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from synthkd.corpus.positions import Positions
 from synthkd.corpus.vocabulary import fingerprint
 from synthkd.records import TokenLogprobs
 
@@ -84,15 +85,16 @@ def align(
     """
     if logprobs is None or not logprobs.positions:
         return "no_logprobs"
+    positions = Positions.of(logprobs.positions)
     is_same = logprobs.vocabulary == vocabulary.name
     tokens = vocabulary.tokens if is_same else logprobs.tokens
-    sampled = [position.sampled.token_id for position in logprobs.positions]
+    sampled = positions.ids[positions.sampled].tolist()
     if any(index not in tokens for index in sampled):
         return "unknown_bytes"
     length = _text_length([tokens[index] for index in sampled], completion)
     if length is None:
         return "other_text"
-    used = {candidate.token_id for position in logprobs.positions for candidate in position.top}
+    used = np.unique(positions.ids).tolist()
     if is_same:
         ids = {index: index for index in used if index in tokens}
     else:
@@ -103,7 +105,7 @@ def align(
     if any(index not in ids for index in sampled):
         return "other_tokens"
     text = [ids[index] for index in sampled[:length]]
-    return Alignment([*text, vocabulary.end], *_map_candidates(logprobs, ids))
+    return Alignment([*text, vocabulary.end], *_map_candidates(positions, ids))
 
 
 def _text_length(sampled: list[bytes], completion: str) -> int | None:
@@ -117,19 +119,17 @@ def _text_length(sampled: list[bytes], completion: str) -> int | None:
 
 
 def _map_candidates(
-    logprobs: TokenLogprobs, ids: Mapping[int, int]
+    positions: Positions, ids: Mapping[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
     """Return counts, tails, candidates and log-probabilities in the student's ids.
 
     Candidates that become one token add up; those that become none go to the tail.
     """
-    positions = logprobs.positions
-    counts = np.array([len(position.top) for position in positions])
-    row = np.repeat(np.arange(len(positions)), counts)
-    flat = [candidate for position in positions for candidate in position.top]
-    mapped = np.array([ids.get(candidate.token_id, -1) for candidate in flat], dtype=np.int64)
-    mass = np.exp(np.array([candidate.logprob for candidate in flat], dtype=np.float64))
-    tails = np.array([position.tail for position in positions], dtype=np.float64)
+    row = positions.rows
+    used, place = np.unique(positions.ids, return_inverse=True)
+    mapped = np.array([ids.get(index, -1) for index in used.tolist()], dtype=np.int64)[place]
+    mass = np.exp(positions.logprobs)
+    tails = positions.tails.copy()
     is_lost = mapped < 0
     tails += np.bincount(row[is_lost], weights=mass[is_lost], minlength=len(positions))
     width = int(mapped.max()) + 1

@@ -5,12 +5,11 @@ can be read back only once the batch has ended.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
@@ -18,11 +17,10 @@ import msgspec
 
 from synthkd.corpus.batches import Batch
 from synthkd.records import Request
-from synthkd.teachers.anthropic import write_body
+from synthkd.teachers.anthropic import Lifetime, write_body
 from synthkd.teachers.batch.base import BatchResult, Frame, Limits, Sought, Standing
-from synthkd.teachers.batch.openai import encode, unreadable
-from synthkd.teachers.batch.slices import cut
-from synthkd.teachers.batch.wire import Raw, Wire
+from synthkd.teachers.batch.lines import cut, encode, unreadable
+from synthkd.teachers.batch.wire import Named, Page, Raw, Wire
 from synthkd.teachers.server import Server
 
 if TYPE_CHECKING:
@@ -57,18 +55,12 @@ class _Counts(msgspec.Struct):
         return self.processing + self.succeeded + self.errored + self.canceled + self.expired
 
 
-class _Batch(msgspec.Struct):
-    id: str
+class _Batch(Named):
     processing_status: str
     request_counts: _Counts
     created_at: datetime | None = None
     ended_at: datetime | None = None
     archived_at: datetime | None = None
-
-
-class _Page(msgspec.Struct):
-    data: list[_Batch]
-    has_more: bool = False
 
 
 class _Error(msgspec.Struct):
@@ -99,7 +91,10 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class AnthropicBatches:
-    """The Message Batches API. `version` is the `anthropic_version` its requests name, if any."""
+    """The Message Batches API, for requests of one `anthropic_version`.
+
+    `prompt_caching` is how long what comes before the last turn is remembered there.
+    """
 
     provider: ClassVar[str] = "anthropic"
     frame: ClassVar[Frame] = Frame(b'{"requests":[', b",", b"]}")
@@ -107,15 +102,22 @@ class AnthropicBatches:
 
     wire: Wire
     client: "AsyncAnthropic" = field(repr=False)
-    version: str | None = None
+    prompt_caching: Lifetime | None = None
 
     @classmethod
     def connect(
-        cls, server: Server, *, version: str | None = None, tries: int = 6, backoff: float = 0.5
+        cls,
+        server: Server,
+        *,
+        version: str | None = None,
+        prompt_caching: Lifetime | None = None,
+        tries: int = 6,
+        backoff: float = 0.5,
     ) -> "AnthropicBatches":
         """Return the service behind `server`; nothing is sent yet.
 
-        `backoff` is the seconds before a second try, doubled for each one more.
+        `version` is the `anthropic_version` that its requests name, if they do; `backoff` is
+        the seconds before a second try, doubled for each one more.
         """
         from anthropic import APIConnectionError, APIStatusError, AsyncAnthropic
 
@@ -127,7 +129,7 @@ class AnthropicBatches:
             default_headers={"anthropic-version": version} if version else None,
         )
         wire = Wire(server, APIStatusError, APIConnectionError, tries, backoff)
-        return cls(wire, client, version)
+        return cls(wire, client, prompt_caching)
 
     @property
     def endpoint(self) -> str:
@@ -136,7 +138,7 @@ class AnthropicBatches:
 
     def write_line(self, custom_id: str, request: Request) -> bytes:
         """Return the element of `requests` that asks `request`."""
-        return encode({"custom_id": custom_id, "params": write_body(request)})
+        return encode({"custom_id": custom_id, "params": write_body(request, self.prompt_caching)})
 
     async def submit(self, batch_id: str, file: BinaryIO) -> str:  # noqa: ARG002 - in the custom ids
         """Send `file`, which may not be done twice.
@@ -167,8 +169,14 @@ class AnthropicBatches:
         A batch of as many requests that has not ended may be it, or someone else's: that
         cannot be told before its results are there, and is not guessed.
         """
+        from anthropic import omit
+
+        def send(last: str) -> Awaitable[Raw]:
+            listing = self.client.messages.batches.with_raw_response.list
+            return listing(limit=_PAGE, after_id=last or omit)
+
         candidates = []
-        async for listed in self._list():
+        async for listed in self.wire.list(send, Page[_Batch]):
             is_other = listed.id in known or listed.request_counts.total != batch.requests
             is_older = listed.created_at and listed.created_at < batch.intent_at - _SKEW
             if is_other or is_older:
@@ -218,28 +226,6 @@ class AnthropicBatches:
         """Give back the connections."""
         await self.client.close()
 
-    async def _list(self) -> AsyncIterator[_Batch]:
-        """Yield every batch of the workspace."""
-        from anthropic import omit
-
-        seen: set[str] = set()
-        last = ""
-        while True:
-            send = partial(
-                self.client.messages.batches.with_raw_response.list,
-                limit=_PAGE,
-                after_id=last or omit,
-            )
-            page = await self.wire.read(send, _Page)
-            fresh = [batch for batch in page.data if batch.id not in seen]
-            for batch in fresh:
-                yield batch
-            # A server that does not know cursors gives the first page for ever.
-            if not page.has_more or not fresh:
-                return
-            seen.update(batch.id for batch in fresh)
-            last = page.data[-1].id
-
     async def _begins_with(self, remote_id: str, batch_id: str) -> bool:
         """Whether the custom ids of a batch that ended are of our batch; one line tells."""
         lines = self._lines(remote_id)
@@ -273,13 +259,13 @@ class AnthropicBatches:
     def _read(self, line: _Line) -> BatchResult:
         result = line.result
         if result.type == "succeeded":
-            return BatchResult(line.custom_id, bytes(result.message), HTTPStatus.OK)
+            return BatchResult(line.custom_id, bytes(result.message), HTTPStatus.OK.value)
         if result.type != "errored":
             body = msgspec.json.encode({"type": result.type})
             return BatchResult(line.custom_id, body, None, result.type, again=True)
         body = bytes(result.error)
         kind = msgspec.json.decode(body, type=_Failure).error.type
-        status = _STATUSES.get(kind, HTTPStatus.INTERNAL_SERVER_ERROR)
+        status = _STATUSES.get(kind, HTTPStatus.INTERNAL_SERVER_ERROR).value
         refusal = self.wire.server.refuse(status, {}, body)
         return BatchResult(line.custom_id, refusal.body, status, str(refusal), refusal.is_retryable)
 

@@ -98,7 +98,7 @@ class _Taking:
                 unreadable += not custom_id
                 strangers += bool(custom_id) and custom_id not in self.lines
                 doubles += custom_id in seen
-                if custom_id in self.lines and custom_id not in seen:
+                if custom_id in self.lines:
                     seen.add(custom_id)
                     await self._take(result)
         finally:
@@ -135,8 +135,7 @@ class _Taking:
             self._fail(key, result.error, again=result.again)
         else:
             self.taken.answered += 1
-        if custom_id not in self.kept:
-            await self._add(custom_id, key, result.body, result.status, result.error)
+        await self._add(custom_id, key, result.body, result.status, result.error)
 
     def _fail(self, key: str, why: str, *, again: bool) -> None:
         self.taken.failed[key] = why
@@ -146,6 +145,8 @@ class _Taking:
     async def _add(
         self, attempt_id: str, key: str, body: bytes, status: int | None, error: str
     ) -> None:
+        if attempt_id in self.kept:
+            return
         self.page.append(Returned(attempt_id, key, self.batch, body, status, error))
         self.page_size += len(body)
         if len(self.page) >= _PAGE or self.page_size >= _PAGE_SIZE:

@@ -10,7 +10,7 @@ again; what was half collected is collected to its end, each line kept once.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -37,14 +37,15 @@ async def submit_all(
     requests: Iterable[Request],
     *,
     run_id: str,
-    price: Mapping[str, float] | None = None,
+    price: str | None = None,
     worst: Callable[[Request], float] = lambda _request: 0.0,
     limits: Limits | None = None,
 ) -> list[str]:
     """Hand `requests` to `service` in as few batches as it allows; return our ids of them.
 
     They are read as they are needed, and those that wait in a batch already are left out.
-    `worst` is the most one can cost, in US dollars; `price` is kept for what it will cost.
+    `worst` is the most one can cost, in US dollars; `price` is kept with the batch, as JSON,
+    for what it will have cost.
     A batch of which nobody can tell whether it arrived is among them: `collect` finds out.
 
     Raises:
@@ -178,6 +179,7 @@ class _Collecting:
         # A clock that was set back makes an age below zero: then all of the grace is waited for.
         left = min(self.grace_seconds, self.grace_seconds - age)
         if left > 0 and not (sought.remote_id or sought.candidates):
+            logger.info("batch not listed yet: batch=%s seconds=%.0f", batch.batch_id, left)
             await asyncio.sleep(left)
             sought = await self.service.find(batch, known)
         return sought
@@ -232,9 +234,7 @@ class _Collecting:
         self.collected.problems += taken.problems
 
 
-def _intend(
-    service: BatchService, packed: Pack, run_id: str, price: Mapping[str, float] | None
-) -> Batch:
+def _intend(service: BatchService, packed: Pack, run_id: str, price: str | None) -> Batch:
     return Batch(
         batch_id=packed.batch_id,
         provider=service.provider,

@@ -5,7 +5,7 @@ upload ─► create(metadata: our batch id) ─► validating ─► in_progres
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 import msgspec
 
 from synthkd.corpus.batches import Batch
-from synthkd.records import Json, Request
-from synthkd.teachers import openai
+from synthkd.records import Request
+from synthkd.teachers import openai, responses
 from synthkd.teachers.batch.base import BatchResult, Frame, Limits, Sought, Standing
-from synthkd.teachers.batch.slices import cut
-from synthkd.teachers.batch.wire import Raw, Wire
+from synthkd.teachers.batch.lines import cut, encode, unreadable
+from synthkd.teachers.batch.wire import Named, Page, Raw, Wire
 from synthkd.teachers.server import Server
 
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
 
+Api = Literal["chat", "responses"]
 Url = Literal["/v1/chat/completions", "/v1/responses"]
-Writer = Callable[[Request], dict[str, Json]]
 
+_VARIABLE = "OPENAI_API_KEY"
 _NAME = "synthkd_batch"  # the metadata that tells our batches from others
 _PAGE = 100  # batches listed at a time: the most there is
 _ENDED = {"completed", "expired", "cancelled", "failed"}
@@ -52,8 +53,7 @@ class _Problems(msgspec.Struct):
     data: list[_Problem] | None = None
 
 
-class _Batch(msgspec.Struct):
-    id: str
+class _Batch(Named):
     status: str
     metadata: dict[str, str] | None = None
     output_file_id: str | None = None
@@ -64,11 +64,6 @@ class _Batch(msgspec.Struct):
     expired_at: int | None = None
     cancelled_at: int | None = None
     failed_at: int | None = None
-
-
-class _Page(msgspec.Struct):
-    data: list[_Batch]
-    has_more: bool = False
 
 
 class _File(msgspec.Struct):
@@ -90,35 +85,33 @@ class _Line(msgspec.Struct):
 class OpenAIBatches:
     """The Batch API of OpenAI, or of a server that has one like it."""
 
-    provider: ClassVar[str] = "openai"
     frame: ClassVar[Frame] = Frame(b"", b"\n", b"\n")
     limits: ClassVar[Limits] = Limits(50_000, 200_000_000)
 
     wire: Wire
     client: "AsyncOpenAI" = field(repr=False)
-    url: Url = "/v1/chat/completions"
-    write: Writer = openai.write_body
+    api: Api = "chat"
 
     @classmethod
     def connect(
-        cls,
-        server: Server,
-        *,
-        url: Url = "/v1/chat/completions",
-        write: Writer = openai.write_body,
-        tries: int = 6,
-        backoff: float = 0.5,
+        cls, server: Server, *, api: Api = "chat", tries: int = 6, backoff: float = 0.5
     ) -> "OpenAIBatches":
         """Return the service behind `server`; nothing is sent yet.
 
-        `url` is where each line is asked, `write` what makes the body it is asked with;
         `backoff` is the seconds before a second try, doubled for each one more.
         """
         from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
         client = AsyncOpenAI(api_key=server.key or "none", base_url=server.url, max_retries=0)
-        wire = Wire(server, APIStatusError, APIConnectionError, tries, backoff)
-        return cls(wire, client, url, write)
+        if not (server.is_home and server.variable == _VARIABLE):
+            # The environment names those of the default key; another may be of another project.
+            client.organization = client.project = None
+        return cls(Wire(server, APIStatusError, APIConnectionError, tries, backoff), client, api)
+
+    @property
+    def provider(self) -> str:
+        """Who can parse its answers."""
+        return "openai" if self.api == "chat" else responses.PROVIDER
 
     @property
     def endpoint(self) -> str:
@@ -127,11 +120,12 @@ class OpenAIBatches:
 
     def write_line(self, custom_id: str, request: Request) -> bytes:
         """Return the line of a batch's input file that asks `request`."""
+        write = openai.write_body if self.api == "chat" else responses.write_body
         line = {
             "custom_id": custom_id,
             "method": "POST",
-            "url": self.url,
-            "body": self.write(request),
+            "url": self._url,
+            "body": write(request),
         }
         return encode(line)
 
@@ -153,7 +147,7 @@ class OpenAIBatches:
         batch = await self.wire.create(
             lambda: self.client.batches.with_raw_response.create(
                 completion_window="24h",
-                endpoint=self.url,
+                endpoint=self._url,
                 input_file_id=uploaded.id,
                 metadata={_NAME: batch_id},
             ),
@@ -163,7 +157,13 @@ class OpenAIBatches:
 
     async def find(self, batch: Batch, known: AbstractSet[str]) -> Sought:
         """Return the batch whose metadata names ours: every page is looked through."""
-        async for listed in self._list():
+        from openai import omit
+
+        def send(last: str) -> Awaitable[Raw]:
+            listing = self.client.batches.with_raw_response.list
+            return listing(limit=_PAGE, after=last or omit)
+
+        async for listed in self.wire.list(send, Page[_Batch]):
             if listed.id not in known and (listed.metadata or {}).get(_NAME) == batch.batch_id:
                 return Sought(listed.id)
         return Sought()
@@ -214,25 +214,10 @@ class OpenAIBatches:
         """Give back the connections."""
         await self.client.close()
 
-    async def _list(self) -> AsyncIterator[_Batch]:
-        """Yield every batch of the project."""
-        from openai import omit
-
-        seen: set[str] = set()
-        last = ""
-        while True:
-            send = partial(
-                self.client.batches.with_raw_response.list, limit=_PAGE, after=last or omit
-            )
-            page = await self.wire.read(send, _Page)
-            fresh = [batch for batch in page.data if batch.id not in seen]
-            for batch in fresh:
-                yield batch
-            # A server that does not know cursors gives the first page for ever.
-            if not page.has_more or not fresh:
-                return
-            seen.update(batch.id for batch in fresh)
-            last = page.data[-1].id
+    @property
+    def _url(self) -> Url:
+        """Where each line is asked: OpenAI's own path, wherever its API begins."""
+        return "/v1/chat/completions" if self.api == "chat" else "/v1/responses"
 
     @asynccontextmanager
     async def _download(self, file_id: str) -> "AsyncIterator[httpx2.Response]":
@@ -273,17 +258,6 @@ def _read_slowly(line: bytes) -> _Line:
         _Reply(json.loads(reply["status_code"]), msgspec.Raw(reply["body"])),
         json.loads(parts.get("error", b"null")),
     )
-
-
-def unreadable(line: bytes, error: Exception) -> BatchResult:
-    """Return what stands for a line of results that is none."""
-    return BatchResult("", line, None, f"a line of the results cannot be read ({error})")
-
-
-def encode(line: Json) -> bytes:
-    """Return `line` as JSON in UTF-8; half a character becomes its JSON escape."""
-    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _may_pass(problems: Sequence[_Problem]) -> bool:

@@ -7,8 +7,9 @@ models take an error page for a batch without a status.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -40,6 +41,22 @@ class Raw(Protocol):
         """The answer as it came."""
 
 
+class Named(msgspec.Struct):
+    """What is listed."""
+
+    id: str
+
+
+N = TypeVar("N", bound=Named)
+
+
+class Page(msgspec.Struct, Generic[N]):
+    """A page of a list, as both vendors give it."""
+
+    data: list[N]
+    has_more: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """How one service is called. The two errors are its SDK's; `backoff` is in seconds."""
@@ -60,22 +77,39 @@ class Wire:
     async def create(self, send: Callable[[], Awaitable[Raw]], form: type[T]) -> T:
         """Return what `send` brings; for the call that must not be made twice.
 
-        It is made again only if it was never sent, or refused for being too early.
+        It is made again only if it was never sent, or refused for now.
 
         Raises:
             UnsureError: Nobody can tell from here whether it was taken.
         """
         async for attempt in self.retrying(
-            lambda error: error.is_retryable and (_is_early(error) or _is_unsent(error))
+            lambda error: error.is_retryable and (_is_refused(error) or _is_unsent(error))
         ):
             with attempt:
                 try:
                     return self._parse(await self._send(send), form)
                 except AttemptError as error:
-                    if error.is_retryable and not (_is_early(error) or _is_unsent(error)):
+                    if not (_is_refused(error) or _is_unsent(error)):
                         raise UnsureError(str(error)) from error
                     raise
         raise AssertionError  # tenacity raises before it runs out
+
+    async def list(
+        self, send: Callable[[str], Awaitable[Raw]], form: type[Page[N]]
+    ) -> AsyncIterator[N]:
+        """Yield everything in a list of pages; `send` is given the id to go on after, or ""."""
+        seen: set[str] = set()
+        last = ""
+        while True:
+            page = await self.read(partial(send, last), form)
+            fresh = [named for named in page.data if named.id not in seen]
+            for named in fresh:
+                yield named
+            # A server that does not know cursors gives the first page for ever.
+            if not page.has_more or not fresh:
+                return
+            seen.update(named.id for named in fresh)
+            last = page.data[-1].id
 
     async def lines(
         self, download: Callable[[], "AbstractAsyncContextManager[httpx2.Response]"]
@@ -151,9 +185,10 @@ class Wire:
         return longer(state)
 
 
-def _is_early(error: AttemptError) -> bool:
-    """Whether the server refused it for now, and so has not taken it."""
-    return error.status == HTTPStatus.TOO_MANY_REQUESTS
+def _is_refused(error: AttemptError) -> bool:
+    """Whether the server said no, rather than that something went wrong on the way."""
+    late = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
+    return error.status is not None and 400 <= error.status < 500 and error.status not in late  # noqa: PLR2004 - HTTP's own
 
 
 def _is_unsent(error: AttemptError) -> bool:

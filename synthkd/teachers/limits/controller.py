@@ -20,6 +20,7 @@ from synthkd.teachers.limits.headers import LIMITS, Stated, read_limits
 from synthkd.teachers.limits.learning import UNITS
 from synthkd.teachers.limits.pacing import CATCH_UP, Pacer
 from synthkd.teachers.limits.refusals import Refusals
+from synthkd.teachers.limits.sends import Sends
 from synthkd.teachers.limits.window import Window
 
 Bottleneck = Literal[
@@ -30,6 +31,7 @@ _MINUTE = 60.0
 _SHARE = 0.99  # of a stated rate: the server's clock and ours are not one
 _OVERLOADED = {None, 408, 503, 504, 529}
 _PER_MINUTE: tuple[Bottleneck, Bottleneck] = "requests per minute", "tokens per minute"
+_GLANCE = 0.1  # seconds at most between two looks: a pace that is being learnt rises
 _MEMORY = 0.98  # of earlier calls, when estimates are corrected
 
 
@@ -52,6 +54,7 @@ class LimitState(NamedTuple):
 
 class _Waiter(NamedTuple):
     tokens: int
+    came: float
     go: asyncio.Future[None]
 
 
@@ -72,35 +75,36 @@ class Limits:
     ) -> None:
         """Allow `concurrency` calls in flight at most; a rate that is given is never exceeded."""
         self._clock = clock
-        self._window = Window(concurrency)
+        self._sends = Sends()
+        self._window = Window(concurrency, self._sends)
         self._given = Stated(requests_per_minute, tokens_per_minute)
         self._headers = Stated()
         self._said: tuple[str | None, ...] = ()  # the headers that were read last
         self._rates: list[float | None] = [None, None]  # stated, a second: requests, tokens
-        self._refusals = Refusals()
+        self._refusals = Refusals(self._sends)
         self._pacers = Pacer(), Pacer()
         self._in_flight = 0
         self._waiting: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._used = self._estimated = 1.0
         self._latency = 0.0
-        self._paced_at = 0.0
+        self._went_at = 0.0
+        self._holding: Bottleneck = "teacher"  # what held the next call back when we last looked
         self._state_rates()
 
     async def admit(self, tokens: int) -> None:
         """Wait until one more call may go, and count it in flight."""
-        if not self._waiting and self._wait(tokens)[0] <= 0:
-            self._go(tokens)
+        now = self._clock()
+        if not self._waiting and self._wait(tokens, now, now)[0] <= 0:
+            self._go(tokens, now, now)
             return
-        waiter = _Waiter(tokens, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(tokens, now, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._pump()
         try:
             await waiter.go
         except asyncio.CancelledError:
-            if waiter.go.cancelled():
-                self._waiting.remove(waiter)
-            else:
+            if not waiter.go.cancelled():
                 self._in_flight -= 1
             self._pump()
             raise
@@ -128,13 +132,13 @@ class Limits:
         if retry_after is not None and status != HTTPStatus.OK:
             self._refusals.cool(retry_after, now)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._refusals.refused(tokens, sent_at, now, is_explicit=bool(retry_after))
+            self._refusals.refused(tokens, sent_at, now, retry_after or 0.0)
         elif status in _OVERLOADED:
             self._window.overloaded(now, sent_at)
         elif status == HTTPStatus.OK:
             self._latency += (seconds - self._latency) / 8 if self._latency else seconds
             self._refusals.passed(sent_at, now)
-            is_full = self._in_flight >= int(self._window.size) and self._refusals.is_calm
+            is_full = self._in_flight >= int(self._window.size) and self._refusals.is_calm(now)
             self._window.answered(now, seconds, is_full=is_full)
             if used is not None:
                 self._correct(estimated, used, tokens)
@@ -147,10 +151,9 @@ class Limits:
         return round(estimate * self._used / self._estimated)
 
     def soonest(self, tokens: int) -> float:
-        """Return the seconds until a call of `tokens` may go; 0 for now. Of several lanes,
-        ask the one that can go first.
-        """
-        seconds, _ = self._wait(tokens)
+        """Return the seconds until a call of `tokens` may go; 0 for now."""
+        now = self._clock()
+        seconds, _ = self._wait(tokens, now, now)
         if seconds == inf:
             seconds = self._latency / max(1, self._in_flight)
         return seconds + len(self._waiting) * self._interval()
@@ -158,8 +161,10 @@ class Limits:
     def snapshot(self) -> LimitState:
         """Return what is known now."""
         now = self._clock()
-        rates = [self._rate(index, now) for index in (0, 1)]
-        _, bottleneck = self._wait(self._waiting[0].tokens) if self._waiting else (0, "teacher")
+        rates = [self._rate(index, self._went_at or now) for index in (0, 1)]
+        bottleneck: Bottleneck = "teacher"
+        if self._waiting:
+            _, bottleneck = self._wait(self._waiting[0].tokens, self._waiting[0].came, now)
         return LimitState(
             in_flight=self._in_flight,
             window=int(self._window.size),
@@ -170,12 +175,11 @@ class Limits:
             bottleneck=bottleneck,
         )
 
-    def _wait(self, tokens: int) -> tuple[float, Bottleneck]:
+    def _wait(self, tokens: int, came: float, now: float) -> tuple[float, Bottleneck]:
         """Return the seconds until a call may go, and what holds it; `inf` until one ends."""
         if self._in_flight >= int(self._window.size):
             is_top = self._window.size >= self._window.top
             return inf, "concurrency" if is_top else "teacher"
-        now = self._clock()
         seconds = self._refusals.wait(now)
         if seconds > 0:
             return seconds, "cool-down"
@@ -183,7 +187,7 @@ class Limits:
         for index, amount in enumerate((1, tokens * self._used / self._estimated)):
             rate = self._rate(index, now)
             if rate is not None:
-                wait = self._pacers[index].ready_at(amount, rate, now) - now
+                wait = self._pacers[index].ready_at(amount, rate, came, now) - now
                 if wait > seconds:
                     seconds, bottleneck = wait, _PER_MINUTE[index]
         return seconds, bottleneck
@@ -200,19 +204,18 @@ class Limits:
         rate = self._rate(0, self._clock())
         return 1 / rate if rate else 0.0
 
-    def _go(self, tokens: int) -> None:
+    def _go(self, tokens: int, came: float, now: float) -> None:
         self._in_flight += 1
-        now, learner = self._clock(), self._refusals.learner
         amounts = 1.0, tokens * self._used / self._estimated
         for index, pacer in enumerate(self._pacers):
             rate = self._rate(index, now)
-            if rate is None:
-                continue
-            if learner.is_learning and pacer.paid_until < now - CATCH_UP:
-                learner.idle(now - max(self._paced_at, learner.since))
-            pacer.take(amounts[index], rate, now)
-        self._paced_at = now
-        self._refusals.sent(amounts[1], now)
+            if rate is not None:
+                pacer.take(amounts[index], rate, came, now)
+        if self._holding not in _PER_MINUTE:
+            self._refusals.learner.idle(self._went_at, now)
+        self._went_at = now
+        self._sends.add(amounts[1], now)
+        self._refusals.sent(now)
 
     def _pump(self) -> None:
         """Let everyone go who may, in the order they came."""
@@ -220,18 +223,21 @@ class Limits:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            waiter = self._waiting[0]
+            waiter, now = self._waiting[0], self._clock()
             if waiter.go.done():
                 self._waiting.popleft()
                 continue
-            seconds, _ = self._wait(waiter.tokens)
+            seconds, bottleneck = self._wait(waiter.tokens, waiter.came, now)
             if seconds > 0:
+                self._holding = bottleneck
                 if seconds < inf:
-                    self._timer = waiter.go.get_loop().call_later(seconds, self._pump)
+                    delay = min(seconds, _GLANCE)
+                    self._timer = waiter.go.get_loop().call_later(delay, self._pump)
                 return
             self._waiting.popleft()
-            self._go(waiter.tokens)
+            self._go(waiter.tokens, waiter.came, now)
             waiter.go.set_result(None)
+        self._holding = "teacher"
 
     def _read(self, headers: Mapping[str, str]) -> None:
         """Take over the limits that the server states, if it states others than before."""

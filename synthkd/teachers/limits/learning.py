@@ -15,24 +15,27 @@ refusal measures better and a rate that was raised is found. Refusals that come 
 often when we slow down have another cause, and then there is no rate.
 """
 
-from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from synthkd.teachers.limits.sends import Sends
+
 Unit = Literal["requests", "tokens"]
 UNITS: tuple[Unit, Unit] = ("requests", "tokens")
 
-_WIDEST, _NARROWEST = 0.3, 0.01  # how far the pace swings around the rate, as shares of it
-_FIRST = 0.1  # the swing after the first measurement
-_DOUBLING = 0.25  # seconds in which the pace doubles before there is a measurement
+_WIDEST, _NARROWEST = 0.1, 0.01  # how far the pace swings around the rate, as shares of it
 _BRIEF = 0.5, 12  # the shortest half swing, in seconds and in requests
 _LONG = 30.0, 150  # the longest
+_DOUBLING = 0.25  # seconds in which a ramp doubles
+_LOW = 8  # how many times slower than before everything was refused a ramp begins
+_WINDOW = 5.0  # seconds without a drop that no bucket shows, but a count per minute does
+_RESTED = 3  # requests that a server has room for after a wait that it asked for
 _ENOUGH = 8  # requests between two refusals that make a slope
 _REMEMBERED = 6  # refusals
-_TOO_EARLY = 3  # refusals below the rate, one after the other, that make it doubtful
-_TICK = 1e-4  # seconds between counting a request and starting its clock, at most
-_LOG = 4096  # requests whose moment is remembered
+_TOO_EARLY = 3  # refusals below the rate that make it doubtful
+_CHANCE = 0.02  # a share of refusals that may be chance at any pace
+_DOUBTS = 2  # measurements that did not end the refusals: there is no such rate
 
 
 class Moment(NamedTuple):
@@ -51,37 +54,30 @@ class Learner:
     Times are on the caller's clock.
     """
 
+    sends: Sends
     unit: Unit = "requests"
     rate: float | None = None
     ramp: float | None = None  # the pace to double from, where a limit is felt but not measured
     since: float = 0.0  # when the present swing or ramp began
-    swing: float = _FIRST
+    swing: float = _WIDEST
     half: float = _BRIEF[0]  # seconds until the pace is back at the rate
-    early: int = 0
-    doubts: int = 0  # how often a rate was given up
+    doubts: int = 0
+    early: list[float] = field(default_factory=list)  # when the refused went in this swing
     moments: list[Moment] = field(default_factory=list)
-    sent: list[float] = field(default_factory=lambda: [0.0, 0.0])  # requests, tokens
-    refused: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of those
-    _log: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_LOG))
-    _refusals: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_LOG))
+    _refused: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1024))
+    _refused_before: list[float] = field(default_factory=lambda: [0.0, 0.0])  # beyond the deque
 
     @property
     def is_learning(self) -> bool:
         """Whether a limit is felt, measured or not."""
         return self.rate is not None or self.ramp is not None
 
-    def note_sent(self, tokens: float, now: float) -> None:
-        """Count one request that goes now."""
-        sent = self.sent
-        self._log.append((now, sent[0], sent[1]))
-        sent[0] += 1
-        sent[1] += tokens
-
     def note_refused(self, tokens: float, sent_at: float) -> None:
-        """Take back one request that went at `sent_at`: it was not let through."""
-        self.refused[0] += 1
-        self.refused[1] += tokens
-        self._refusals.append((sent_at, tokens))
+        """Note that a request was not let through that went at `sent_at`."""
+        if len(self._refused) == self._refused.maxlen:
+            self._refused_before[0] += 1
+            self._refused_before[1] += self._refused[0][1]
+        self._refused.append((sent_at, tokens))
 
     def pace(self, now: float) -> float | None:
         """Return the units a second to send now; None for no bound."""
@@ -89,74 +85,104 @@ class Learner:
             x = (now - self.since) / self.half - 1
             return self.rate * (1 + self.swing * x * x * x)
         if self.ramp is not None:
-            return self.ramp * 2.0 ** min(60.0, (now - self.since) / _DOUBLING)
+            return self.ramp * 2.0 ** min(20.0, (now - self.since) / _DOUBLING)
         return None
 
-    def idle(self, seconds: float) -> None:
+    def idle(self, since: float, now: float) -> None:
         """Do not let the pace rise for a time in which it was not used."""
-        self.since += seconds
+        self.since += now - max(since, self.since)
 
     def run_dry(self, sent_at: float) -> None:
         """Note that everything is refused, beginning with a request that went at `sent_at`."""
         self._remember(sent_at)
-        if self.rate is not None and len(self.moments) > 1:
-            self._measure()
 
     def flow_again(self, now: float) -> None:
         """Note that a request was let through after all were refused."""
-        if self.rate is not None:
+        # Only by now has every refusal of that moment come back.
+        self._remember(self.moments.pop().at)
+        if self._measure():
             self._swing(now)
             return
-        index = UNITS.index(self.unit)
-        dry = self.moments[-1]
-        passed = self._passed()[index + 1] - dry[index + 1]
-        self.ramp = max(passed, self._mean()) / max(now - dry.at, 1e-3)
-        self.since = now
+        self._ramp(now)
 
-    def hit(self, sent_at: float, now: float) -> bool:
-        """Learn from one refusal while a limit is felt; return whether to go on believing in it."""
-        if self.rate is None:
-            self._remember(sent_at)
-            if not self._measure():
-                self.ramp, self.since = (self.pace(now) or 1.0) / 2, now
-            else:
-                self._swing(now)
+    def hit(self, sent_at: float, now: float, rest: float) -> bool:
+        """Learn from one refusal while a limit is felt; return whether to go on believing in it.
+
+        `rest`: the seconds that nothing will be sent for.
+        """
+        if self.rate is not None and now - self.since < self.half / 2:
+            return self._doubt(sent_at, now)
+        rate = self.rate
+        if 1 + len(self.early) < _CHANCE * self._sent_since(sent_at):
+            self.doubts = 0
+        self._remember(sent_at)
+        if not self._measure():
+            del self.moments[1:]
+            self._ramp(now)
             return True
-        if now - self.since >= self.half / 2:
-            self.early = 0
-            self._remember(sent_at)
-            self._measure()
+        if rate is not None and abs((self.rate or 0.0) / rate - 1) < self.swing:
             self.swing = max(_NARROWEST, self.swing / 2)
             self.half *= 3
-            self._swing(now)
-            return True
-        self.early += 1
-        if self.early >= _TOO_EARLY * 2**self.doubts:
-            self.doubts += 1
-            self.forget()
-            return False
-        self.moments.clear()
-        self._remember(sent_at)
-        self.rate *= 1 - self.swing
-        self.swing = min(_WIDEST, self.swing * 2)
-        self.half /= 2
-        self._swing(now)
+        self._swing(now, rest)
         return True
 
     def forget(self) -> None:
         """Believe in no limit."""
         self.rate = self.ramp = None
-        self.early = 0
         self.moments.clear()
-        self.swing = _FIRST
+        self.early.clear()
+        self.doubts = 0
+        self.swing = _WIDEST
         self.half = _BRIEF[0]
 
-    def _swing(self, now: float) -> None:
+    def _doubt(self, sent_at: float, now: float) -> bool:
+        """Take a refusal below the rate for chance, unless there are many.
+
+        Then the rate is another than before; and if the refusals go on all the same,
+        it is not what they come from.
+        """
+        self.early.append(sent_at)
+        if len(self.early) < max(_TOO_EARLY, _CHANCE * self._sent_since(sent_at)):
+            return True
+        self.doubts += 1
+        if self.doubts > _DOUBTS:
+            self.forget()
+            return False
+        self.moments.clear()
+        self._remember(self.early[0])
+        self._remember(sent_at)
+        self.rate = (self.rate or 1.0) * (1 - self.swing)
+        self._measure()
+        self.swing = _WIDEST
+        self.half /= 3
+        self._swing(now)
+        return True
+
+    def _ramp(self, now: float) -> None:
+        """Begin to double from what is certainly allowed: what passed since all was refused."""
+        dry, passed = self.moments[0], self._passed(now)
+        index = UNITS.index(self.unit) + 1
+        if now - dry.at > _WINDOW and self.ramp is None:
+            self.rate = passed[index] / (now - self.sends.began)
+            self._swing(now)
+            return
+        amount = max(passed[index] - dry[index], self._mean())
+        before = dry[index] / max(dry.at - self.sends.began, 1.0)
+        self.ramp = max(amount / max(now - dry.at, 1e-3), before / _LOW)
+        self.rate, self.since = None, now
+
+    def _sent_since(self, moment: float) -> float:
+        """Return the requests of the present swing that went until `moment`."""
+        return self.sends.until(moment).requests - self.sends.before(self.since).requests
+
+    def _swing(self, now: float, rest: float = 0.0) -> None:
         """Begin a swing: its length is bounded in seconds, and in requests for slow limits."""
         requests = (self.rate or 1.0) / self._mean()
         shortest, longest = (max(s, n / requests) for s, n in (_BRIEF, _LONG))
         self.half = min(max(self.half, shortest), longest)
-        self.since = now
+        # What was not used during a rest is there still: begin at the rate, not below it.
+        self.since = now + rest - self.half * (rest * requests >= _RESTED)
+        self.early.clear()
 
     def requests_per_second(self, now: float) -> float:
         """Return the pace in requests of the usual size."""
@@ -164,22 +190,23 @@ class Learner:
 
     def _mean(self) -> float:
         """Return what a request is in the unit, on average."""
-        return self.sent[1] / self.sent[0] if self.unit == "tokens" and self.sent[0] else 1.0
+        requests, tokens = self.sends.total
+        return tokens / requests if self.unit == "tokens" and requests else 1.0
 
     def _remember(self, sent_at: float) -> None:
-        """Add the moment just before a request that went at `sent_at`."""
-        place = bisect_left(self._log, sent_at - _TICK, key=lambda entry: entry[0])
-        sent = self._log[place][1:] if place < len(self._log) else tuple(self.sent)
-        later = [tokens for at, tokens in self._refusals if at >= sent_at - _TICK]
-        requests = sent[0] - (self.refused[0] - len(later))
-        tokens = sent[1] - (self.refused[1] - sum(later))
-        self.moments.append(Moment(sent_at, requests, tokens))
+        """Add the moment at which a request went that was refused."""
+        self.moments.append(self._passed(sent_at))
         del self.moments[:-_REMEMBERED]
 
-    def _passed(self) -> Moment:
-        """Return what was let through until now."""
-        requests, tokens = (s - r for s, r in zip(self.sent, self.refused, strict=True))
-        return Moment(0.0, requests, tokens)
+    def _passed(self, moment: float) -> Moment:
+        """Return what was let through of all that was sent until `moment`."""
+        requests, tokens = self.sends.until(moment)
+        refused = [amount for at, amount in self._refused if at <= moment + 1e-4]
+        return Moment(
+            moment,
+            requests - len(refused) - self._refused_before[0],
+            tokens - sum(refused) - self._refused_before[1],
+        )
 
     def _measure(self) -> bool:
         """Set the rate to the steepest slope that ends now; return whether there is one."""

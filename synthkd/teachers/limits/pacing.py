@@ -19,14 +19,14 @@ class Pacer:
         self.paid_until = -inf
         self.lease_end = inf  # beyond this moment the rate is someone else's
 
-    def ready_at(self, amount: float, rate: float, now: float) -> float:
-        """Return the moment at which `amount` may go."""
+    def ready_at(self, amount: float, rate: float, came: float, now: float) -> float:
+        """Return the moment at which `amount` may go that waits since `came`."""
         cost = amount / rate
-        return max(self.paid_until, now - max(CATCH_UP, cost)) + cost
+        return max(self.paid_until, max(came, now - CATCH_UP) - cost) + cost
 
-    def take(self, amount: float, rate: float, now: float) -> None:
-        """Let `amount` go now."""
-        self.paid_until = self.ready_at(amount, rate, now)
+    def take(self, amount: float, rate: float, came: float, now: float) -> None:
+        """Let `amount` go now that waited since `came`."""
+        self.paid_until = self.ready_at(amount, rate, came, now)
 
     def owe(self, amount: float, rate: float) -> None:
         """Charge `amount` more than was thought, or give back a negative one."""

@@ -6,7 +6,7 @@ flowing ──many in a row──► dry: nothing goes, then one probe, each wai
 """
 
 from synthkd.teachers.limits.learning import Learner
-from synthkd.teachers.limits.suspicion import Suspicion
+from synthkd.teachers.limits.sends import Sends, Suspicion
 
 _PATIENCE = 0.05, 15.0  # seconds between two probes of a server that refuses all
 _VERDICT = 0.05, 1.0  # seconds after which a probe that was not refused was let through
@@ -22,22 +22,21 @@ class Refusals:
     `cool_until` is the moment before which nothing may go, on the caller's clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sends: Sends) -> None:
         """Start with a server that refuses nothing."""
-        self.learner = Learner()
+        self.learner = Learner(sends)
         self.cool_until = 0.0
-        self._suspicion = Suspicion()
-        self._first = 0.0  # when the call went with which the present suspicion began
+        self._suspicion = Suspicion(sends)
         self._settled = 0.0  # what becomes of calls that went before is dealt with already
         self._patience = 0.0  # seconds until the next probe; 0 unless dry
         self._probe: float | None = None  # when it went
         self._delay = 0.0  # seconds that a refusal takes to come
         self._share = 0.0  # of attempts that were refused
+        self._is_chance = False  # that calls are refused has nothing to do with their rate
 
-    @property
-    def is_calm(self) -> bool:
+    def is_calm(self, now: float) -> bool:
         """Whether nothing speaks for a limit that is not known."""
-        return not self._suspicion.level
+        return self._suspicion.level(now - 2 * self._delay) <= 0
 
     def wait(self, now: float) -> float:
         """Return the seconds until a call may go, as far as refusals tell; 0 for now."""
@@ -51,16 +50,14 @@ class Refusals:
         self._flow(now)
         return 0.0
 
-    def sent(self, tokens: float, now: float) -> None:
+    def sent(self, now: float) -> None:
         """Note a call that goes now."""
-        self.learner.note_sent(tokens, now)
         if self._patience and self._probe is None:
             self._probe = now
 
     def passed(self, sent_at: float, now: float) -> None:
         """Note that a call was let through."""
         self._share -= self._share / _MEMORY
-        self._suspicion.passed()
         if self._probe is not None and sent_at >= self._probe:
             self._flow(now)
 
@@ -68,10 +65,10 @@ class Refusals:
         """Obey a server that asks for `seconds` without calls."""
         self.cool_until = max(self.cool_until, now + seconds)
 
-    def refused(self, tokens: float, sent_at: float, now: float, *, is_explicit: bool) -> None:
+    def refused(self, tokens: float, sent_at: float, now: float, rest: float) -> None:
         """Learn from a call that was refused.
 
-        `is_explicit`: the server also said how long to wait, so it was no mishap.
+        `rest`: the seconds the server asked to wait; one that asks refuses by no mishap.
         """
         self.learner.note_refused(tokens, sent_at)
         self._share += (1 - self._share) / _MEMORY
@@ -83,30 +80,29 @@ class Refusals:
             return
         if sent_at < self._settled:
             return
-        if self.is_calm:
-            self._first = sent_at
-        is_sure = self._suspicion.failed()
-        if is_sure or (is_explicit and not self.learner.is_learning and not self._is_noisy()):
+        is_sure = self._suspicion.failed(sent_at)
+        if is_sure or (rest and not self.learner.is_learning and not self._is_noisy()):
             self._dry(now)
         elif self.learner.is_learning:
-            self._hit(sent_at, now)
+            self._hit(sent_at, now, rest)
 
     def _is_noisy(self) -> bool:
-        return self.learner.doubts > 0 and self._share > _NOISY
+        return self._is_chance and self._share > _NOISY
 
-    def _hit(self, sent_at: float, now: float) -> None:
+    def _hit(self, sent_at: float, now: float, rest: float) -> None:
         """Measure, or doubt that there is anything to be measured."""
         self._settled = now
-        if self.learner.hit(sent_at, now):
+        if self.learner.hit(sent_at, now, rest):
             self.cool(_GAP / self.learner.requests_per_second(now), now)
-        elif self._suspicion.level >= _ROW:
+        elif self._suspicion.level(sent_at) >= _ROW:
             self._dry(now)
         else:
+            self._is_chance = True
             self._suspicion.expect(self._share)
 
     def _dry(self, now: float) -> None:
         """Stop: everything is refused."""
-        self.learner.run_dry(self._first)
+        self.learner.run_dry(self._suspicion.since)
         self._suspicion.clear()
         self._settled = now
         self._patience = min(max(2 * self._delay, _PATIENCE[0]), _VERDICT[1])

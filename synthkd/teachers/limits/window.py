@@ -1,9 +1,9 @@
 """How many requests may be in flight: more while it goes well, half when it does not."""
 
-from synthkd.teachers.limits.suspicion import Suspicion
+from synthkd.teachers.limits.sends import Sends, Suspicion
 
 _MODEST = 4  # requests in flight before the first answer
-_DOUBLING = 0.25, 2.0  # seconds in which the window doubles at first: the least, the most
+_DOUBLING = 0.3, 1.0  # seconds in which the window doubles at first: the least, the most
 _LATENCIES = 4  # and in how many latencies, between those
 _CAREFUL = 8  # times slower, once it was halved
 
@@ -18,7 +18,7 @@ class Window:
 
     __slots__ = ("_careful", "_fastest", "_halved_at", "_last", "_overload", "size", "top")
 
-    def __init__(self, top: int) -> None:
+    def __init__(self, top: int, sends: Sends) -> None:
         """Start modestly; `top` is the most that may be in flight."""
         self.top = top
         self.size = float(min(_MODEST, top))
@@ -26,11 +26,10 @@ class Window:
         self._fastest = 0.0
         self._halved_at = 0.0
         self._last: float | None = None
-        self._overload = Suspicion()
+        self._overload = Suspicion(sends)
 
     def answered(self, now: float, seconds: float, *, is_full: bool) -> None:
         """Grow for an answer that took `seconds`, if the window is what holds us back."""
-        self._overload.passed()
         if self.size >= self.top:
             return
         self._fastest = min(self._fastest or seconds, seconds)
@@ -43,7 +42,7 @@ class Window:
 
     def overloaded(self, now: float, sent_at: float) -> None:
         """Halve for an attempt that the server was too busy for, unless it may be chance."""
-        if sent_at >= self._halved_at and self._overload.failed():
+        if sent_at >= self._halved_at and self._overload.failed(sent_at):
             self._overload.clear()
             self._halved_at = now
             self._careful = _CAREFUL

@@ -5,6 +5,7 @@ pipeline learns in no time that it has nothing to ask. The weights are loaded at
 the first question.
 """
 
+import asyncio
 import os
 import re
 import threading
@@ -18,14 +19,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from synthkd.errors import ConfigError, MissingExtraError
 from synthkd.records import Completion, Json, Request
 from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
-from synthkd.teachers.local.fingerprint import fingerprint
+from synthkd.teachers.local.digests import fingerprint
 from synthkd.teachers.local.replies import (
     IsCancelled,
     Outcome,
     dump,
     find_alike,
     gather,
-    read_draws,
     sift,
     stream,
 )
@@ -34,9 +34,9 @@ from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.plain import parse
 
 if TYPE_CHECKING:
-    from synthkd.teachers.local.model import Model
+    from synthkd.teachers.local.posing import InProcess
 
-__all__ = ["LocalTeacher", "Sampling", "parse", "read_draws"]
+__all__ = ["LocalTeacher", "Sampling", "parse"]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _ASKED = 8  # times as many requests in one `ask` as are decoded together: one ends, the next joins
@@ -54,6 +54,9 @@ class LocalTeacher:
     defaults: ClassVar[Mapping[str, Json]] = NOTHING_SAID
     limit_name: ClassVar[str] = ""
 
+    extra: ClassVar[str] = "train"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
     def __init__(
         self, options: TeacherOptions, source: str, revision: str, name: str, endpoint: str
     ) -> None:
@@ -66,7 +69,7 @@ class LocalTeacher:
         self._dtype = str(options.parameters.get("dtype", "auto"))
         self._source = source
         self._revision = revision
-        self._loaded: Model | None = None
+        self._loaded: InProcess | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -75,14 +78,14 @@ class LocalTeacher:
 
         Raises:
             ConfigError: There is no such model, or its parameters are wrong.
-            MissingExtraError: transformers is not installed.
+            MissingExtraError: What runs it is not installed.
         """
-        if find_spec("torch") is None or find_spec("transformers") is None:
-            raise MissingExtraError("a local teacher", extra="train")
+        if any(find_spec(package) is None for package in cls.packages):
+            raise MissingExtraError(f"a {cls.provider} teacher", extra=cls.extra)
         name, folder = options.model_name, Path(options.model_name).expanduser()
         on_hub = not folder.exists() and _HUB_ID.fullmatch(name) is not None
         wanted = {"logprobs": options.logprobs} if options.logprobs else {}
-        mistakes = find_mistakes({**options.parameters, **wanted})
+        mistakes = cls.find_mistakes({**options.parameters, **wanted})
         mistakes += [] if on_hub else _find_gaps(folder)
         if options.base_url is not None:
             mistakes.append(f"base_url is {options.base_url!r}; a local teacher has none, drop it")
@@ -91,10 +94,9 @@ class LocalTeacher:
         if on_hub:
             source, _, revision = name.partition("@")
             revision = revision or "main"
-            return cls(options, source, revision, name, f"local:{source}@{revision}")
-        return cls(
-            options, str(folder), "main", folder.resolve().name, f"local:{fingerprint(folder)}"
-        )
+            return cls(options, source, revision, name, f"{cls.provider}:{source}@{revision}")
+        endpoint = f"{cls.provider}:{fingerprint(folder)}"
+        return cls(options, str(folder), "main", folder.resolve().name, endpoint)
 
     async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """Return one raw answer per request, in their order.
@@ -134,8 +136,8 @@ class LocalTeacher:
         return await gather(stream(partial(self._work, requests, completions)))
 
     async def close(self) -> None:
-        """Let go of the weights."""
-        self._loaded = None
+        """Let go of the weights, once what still works with them has ended."""
+        await asyncio.to_thread(self._let_go)
 
     def vocabulary(self) -> tuple[str, dict[int, bytes]]:
         """Return the fingerprint of the tokenizer's vocabulary, and the bytes of each id.
@@ -160,6 +162,11 @@ class LocalTeacher:
                 sampling = self._read_sampling(asked)
                 if completions is None:
                     replies = model.complete(asked, sampling, is_cancelled)
+                elif not sampling.logprobs:
+                    raise AttemptError(
+                        "a score is of log-probabilities; ask for some, e.g. logprobs: 5",
+                        is_fatal=True,
+                    )
                 else:
                     given = [completions[place] for place in places]
                     replies = model.score(asked, given, sampling, is_cancelled)
@@ -170,7 +177,7 @@ class LocalTeacher:
     def _read_sampling(self, requests: Sequence[Request]) -> Sampling:
         """Return what requests with the same parameters say of sampling."""
         parameters = dict(requests[0].parameters)
-        mistakes = find_mistakes(parameters)
+        mistakes = self.find_mistakes(parameters)
         if any(request.schema is not None or request.tools is not None for request in requests):
             mistakes.append(
                 "a local teacher can be held to no JSON schema and given no tools; ask a server "
@@ -182,15 +189,30 @@ class LocalTeacher:
             raise AttemptError("; ".join(mistakes), is_fatal=True)
         return Sampling.model_validate(parameters)
 
-    def _open(self) -> "Model":
+    def _open(self) -> "InProcess":
         if self._loaded is None:
             # Read once, when torch is first imported. Threads that spin while they wait for each
             # other make a small model several times slower wherever its cores are not its own.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            from synthkd.teachers.local.model import Model
-
-            self._loaded = Model(self._source, self._revision, slots=self._slots, dtype=self._dtype)
+            self._loaded = self._load()
         return self._loaded
+
+    def _load(self) -> "InProcess":
+        """Return what runs the model, which loads it when it is first needed."""
+        from synthkd.teachers.local.model import Model
+
+        return Model(self._source, self._revision, slots=self._slots, dtype=self._dtype)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            loaded, self._loaded = self._loaded, None
+            if loaded is not None:
+                loaded.close()
+
+    @classmethod
+    def find_mistakes(cls, parameters: Mapping[str, Json]) -> list[str]:
+        """Return what is wrong with `parameters`, one line each."""
+        return find_mistakes(parameters)
 
 
 def _find_gaps(folder: Path) -> list[str]:

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer
 
+# By name: the last, of layers that use what others hold, is not in every transformers.
+_COLUMNS = {"DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"}
 _GROWTH = 64  # tokens of room a layer gains at a time
 
 
@@ -187,5 +189,5 @@ def remembers_columns(network: PreTrainedModel) -> bool:
     config = network.config.get_text_config(decoder=True)
     if getattr(config, "attention_chunk_size", None):
         return False
-    known = (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
-    return all(type(layer) in known for layer in DynamicCache(config=network.config).layers)
+    layers = DynamicCache(config=network.config).layers
+    return all(type(layer).__name__ in _COLUMNS for layer in layers)

@@ -57,7 +57,7 @@ def rank(logits: Tensor, tokens: Tensor, k: int, drawn: Tensor | None = None) ->
     top, ids = logits.topk(min(k, logits.shape[-1]))
     sampled = logits.gather(-1, tokens[:, None]) - total
     # The tail is summed, not taken from 1: what is left of 1 after rounding is noise.
-    rest = logits.scatter(-1, ids, -torch.inf).scatter(-1, tokens[:, None], -torch.inf)
+    rest = logits.scatter(-1, torch.cat([ids, tokens[:, None]], -1), -torch.inf)
     tail = (rest.logsumexp(-1, keepdim=True) - total).exp()
     return [
         Ranked(*values)

@@ -1,35 +1,32 @@
 """An open model, loaded when first needed, that completes requests and scores texts."""
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import signature
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from synthkd.records import LENGTH, Completion, Request, TokenLogprobs
+from synthkd.records import Completion, Request
 from synthkd.teachers.base import AttemptError
 from synthkd.teachers.local.cache import Prefix, remembers_columns
 from synthkd.teachers.local.decoding import decode
 from synthkd.teachers.local.forward import Ids, extend, find_common
+from synthkd.teachers.local.posing import pose, pose_text, read_row, try_each
 from synthkd.teachers.local.replies import IsCancelled, Reply
 from synthkd.teachers.local.rows import Endings, Row, Task
 from synthkd.teachers.local.sampling import Sampling
-from synthkd.teachers.local.scoring import Text, score
+from synthkd.teachers.local.scoring import score
 from synthkd.teachers.local.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
 _LOADING = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 _WORTH = 16  # tokens that prompts share before sharing them is less work than not
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class Model:
@@ -78,31 +75,17 @@ class Model:
     def complete(
         self, requests: Sequence[Request], sampling: Sampling, is_cancelled: IsCancelled
     ) -> Iterator[tuple[int, Reply | AttemptError]]:
-        """Yield what the model answers to each of `requests`, with its place, as they end.
-
-        What does not fit comes first, as the error that says so.
-
-        Raises:
-            AttemptError: The model cannot be loaded, or failed.
-        """
+        """Yield what the model answers; see `InProcess`."""
         needs_bytes = bool(sampling.stop or sampling.logprobs)
         spelling = self.tokens.vocabulary[1] if needs_bytes else {}
         endings = Endings(self.ends, tuple(stop.encode() for stop in sampling.stop), spelling)
-        posed, unposed = _try_each(requests, lambda request: self._pose(request, sampling))
+        posed, unposed = try_each(requests, partial(pose, self.tokens, sampling, self._context))
         yield from unposed
         tasks = [task for _, task in posed]
-        prefix = self._share([task.prompt for task in tasks])
-        with self._told(len(tasks)):
-            for place, row in decode(
-                self.network,
-                tasks,
-                sampling,
-                endings,
-                slots=self._slots,
-                prefix=prefix,
-                is_cancelled=is_cancelled,
-            ):
-                yield posed[place][0], self._read(row, sampling)
+        with self._told():
+            prefix = self._share([task.prompt for task in tasks])
+            for place, row in self._decode(tasks, sampling, endings, prefix, is_cancelled):
+                yield posed[place][0], read_row(self.tokens, row, sampling)
 
     def score(
         self,
@@ -111,23 +94,22 @@ class Model:
         sampling: Sampling,
         is_cancelled: IsCancelled,
     ) -> Iterator[tuple[int, Reply | AttemptError]]:
-        """Yield what the model thinks of `completions`, which somebody answered `requests` with.
-
-        Raises:
-            AttemptError: The model cannot be loaded, or failed.
-        """
+        """Yield what the model thinks of `completions`; see `InProcess`."""
         pairs = list(zip(requests, completions, strict=True))
-        posed, unposed = _try_each(pairs, lambda pair: self._pose_text(*pair, sampling))
+        posed, unposed = try_each(pairs, partial(pose_text, self.tokens, sampling, self._context))
         yield from unposed
         texts = [text for _, text in posed]
-        prefix = self._share([text.prompt for text in texts])
         ends = sorted(self.ends)
-        with self._told(len(texts)):
+        with self._told():
+            prefix = self._share([text.prompt for text in texts])
             for place, row in score(
                 self.network, texts, sampling, ends, prefix=prefix, is_cancelled=is_cancelled
             ):
                 at = posed[place][0]
-                yield at, self._read(row, sampling, completions[at].text)
+                yield at, read_row(self.tokens, row, sampling, completions[at].text)
+
+    def close(self) -> None:
+        """Do nothing: memory is all that it holds."""
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -138,33 +120,10 @@ class Model:
             index for index in [*ids, self.tokens.tokenizer.eos_token_id] if index is not None
         )
 
-    def _pose(self, request: Request, sampling: Sampling) -> Task:
-        """Return the task that a request is for this model."""
-        prompt = self.tokens.read(request.messages)
-        room = self._room(prompt, sampling.max_tokens)
-        return Task(prompt, _seed(request, sampling), min(sampling.max_tokens, room))
-
-    def _pose_text(self, request: Request, completion: Completion, sampling: Sampling) -> Text:
-        """Return the text that a completion of a request is for this model."""
-        prompt, ids = self.tokens.read_answered(request.messages, completion.text)
-        has_ended = completion.finish_reason != LENGTH
-        if self._room(prompt, len(ids)) < len(ids):
-            raise AttemptError(
-                f"a prompt and its completion are {len(prompt)} and {len(ids)} tokens, and "
-                f"{self.source} holds fewer; the completion has no log-probabilities"
-            )
-        return Text(prompt, ids, has_ended, _seed(request, sampling))
-
-    def _room(self, prompt: Ids, wanted: int) -> int:
-        """Return how many tokens fit after `prompt`, `wanted` where the model has no limit."""
-        context = getattr(self.network.config.get_text_config(), "max_position_embeddings", None)
-        room: int = context - len(prompt) if context else wanted
-        if room <= 0:
-            raise AttemptError(
-                f"a prompt is {len(prompt)} tokens, and {self.source} holds {context} with its "
-                "answer; nothing was generated. Shorten the prompt, or drop its seed"
-            )
-        return room
+    @property
+    def _context(self) -> int | None:
+        """The tokens it holds, prompt and answer together, where it has a limit."""
+        return getattr(self.network.config.get_text_config(), "max_position_embeddings", None)
 
     def _share(self, prompts: Sequence[Ids]) -> Prefix | None:
         """Return what all of `prompts` begin with, if it is long enough to be worth it.
@@ -183,57 +142,49 @@ class Model:
             self._prefix = prefix = extend(self.network, prefix, common)
         return prefix if prefix and len(prefix.ids) >= _WORTH else None
 
-    def _read(self, row: Row, sampling: Sampling, text: str | None = None) -> Reply:
-        """Return a row as what it says, or as what it is known to say: `text`."""
-        if text is None:
-            text = self.tokens.write(row.tokens)
-            found = [text.find(stop) for stop in sampling.stop]
-            text = text[: min((place for place in found if place >= 0), default=len(text))]
-        logprobs = None
-        if sampling.logprobs:
-            logprobs = TokenLogprobs(self.tokens.vocabulary[0], row.positions())
-        completion = Completion(
-            text=text,
-            finish_reason=row.finish_reason,
-            prompt_tokens=len(row.task.prompt),
-            completion_tokens=len(row.tokens),
-            logprobs=logprobs,
-        )
-        return Reply(completion, row.draws() if sampling.random_targets else ())
+    def _decode(
+        self,
+        tasks: Sequence[Task],
+        sampling: Sampling,
+        endings: Endings,
+        prefix: Prefix | None,
+        is_cancelled: IsCancelled,
+    ) -> Iterator[tuple[int, Row]]:
+        """Decode `tasks`, half as many at a time whenever they do not fit into memory."""
+        left = dict(enumerate(tasks))
+        while left and not is_cancelled():
+            places = list(left)
+            rows = decode(
+                self.network,
+                [left[place] for place in places],
+                sampling,
+                endings,
+                slots=self._slots,
+                prefix=prefix,
+                is_cancelled=is_cancelled,
+            )
+            try:
+                for place, row in rows:
+                    del left[places[place]]
+                    yield places[place], row
+            except torch.OutOfMemoryError:
+                if self._slots == 1:
+                    raise
+                self._slots = max(1, min(self._slots, len(places)) // 2)
+                logger.warning("out of memory: decoding together now=%d", self._slots)
 
     @contextmanager
-    def _told(self, count: int) -> Iterator[None]:
+    def _told(self) -> Iterator[None]:
         """Turn what a network can fail with into what to do about it."""
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise AttemptError(
-                f"the GPU's memory does not hold {min(count, self._slots)} answers of "
-                f"{self.source} at a time; lower teacher.concurrency, or parameters.max_tokens"
+                f"the GPU's memory does not hold a single answer of {self.source}; shorten the "
+                "prompt, lower parameters.max_tokens, or serve the model from several GPUs"
             ) from error
         except FloatingPointError as error:
             raise AttemptError(
                 f"{self.source} computed numbers that are not finite, so it answered nothing; its "
                 "weights are damaged, or too large for the precision they are saved in"
             ) from error
-
-
-def _try_each(
-    items: Sequence[T], pose: Callable[[T], U]
-) -> tuple[list[tuple[int, U]], list[tuple[int, AttemptError]]]:
-    """Return what `pose` makes of `items` with their places, and what it cannot make of them."""
-    posed, unposed = [], []
-    for place, item in enumerate(items):
-        try:
-            posed.append((place, pose(item)))
-        except AttemptError as error:
-            if error.is_fatal:
-                raise
-            unposed.append((place, error))
-    return posed, unposed
-
-
-def _seed(request: Request, sampling: Sampling) -> int:
-    # The key, not the place in the batch: an answer stays the same among other requests.
-    seed = hashlib.sha256(f"{sampling.seed} {request.key}".encode()).digest()[:7]
-    return int.from_bytes(seed)

@@ -5,19 +5,16 @@ have one entry more, which `plain` does not read: {"draws": {"codec", "blob": ba
 """
 
 import asyncio
-import base64
-import json
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from synthkd.corpus import draws
 from synthkd.corpus.draws import Drawn
-from synthkd.errors import CorpusError
 from synthkd.records import Completion, Request, canonical_json
 from synthkd.teachers import plain
-from synthkd.teachers.base import Answer, AttemptError, MalformedAnswerError
+from synthkd.teachers.base import Answer, AttemptError
 
 T = TypeVar("T")
 IsCancelled = Callable[[], bool]
@@ -34,28 +31,12 @@ class Reply(NamedTuple):
 
 
 def dump(reply: Reply) -> bytes:
-    """Return `reply` as bytes that `plain.parse` and `read_draws` read back."""
-    body = plain.dump(reply.completion)
-    if not reply.draws:
-        return body
-    answer = json.loads(body.decode("utf-8", "surrogatepass"))
-    blob = base64.b64encode(draws.encode(reply.draws)).decode("ascii")
-    answer["logprobs"]["draws"] = {"codec": draws.CODEC, "blob": blob}
-    return canonical_json(answer).encode("utf-8", "surrogatepass")
-
-
-def read_draws(body: bytes) -> tuple[Drawn, ...]:
-    """Return the random targets in a raw answer, one entry per completion token; () for none.
-
-    Raises:
-        MalformedAnswerError: The bytes are not what `dump` writes.
-    """
-    try:
-        answer = json.loads(body.decode("utf-8", "surrogatepass"))
-        stored = (answer.get("logprobs") or {}).get("draws")
-        return draws.decode(base64.b64decode(stored["blob"])) if stored else ()
-    except (ValueError, KeyError, TypeError, AttributeError, CorpusError) as error:
-        raise MalformedAnswerError(f"not an answer of this process: {error}") from error
+    """Return `reply` as bytes that `plain.parse` reads back."""
+    completion = reply.completion
+    if reply.draws and completion.logprobs:
+        logprobs = replace(completion.logprobs, draws=reply.draws)
+        completion = replace(completion, logprobs=logprobs)
+    return plain.dump(completion)
 
 
 async def stream(work: Callable[[IsCancelled], Iterable[T]]) -> AsyncGenerator[T]:

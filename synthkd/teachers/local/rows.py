@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from synthkd.corpus.draws import Drawn
-from synthkd.records import LENGTH, Alternative, Position
+from synthkd.corpus.positions import Positions
+from synthkd.records import LENGTH
 
 STOP = "stop"
 
@@ -18,6 +19,23 @@ class Task(NamedTuple):
     prompt: Sequence[int]
     seed: int
     limit: int
+
+
+class Text(NamedTuple):
+    """A prompt, what completed it, and the seed of its random numbers.
+
+    Where the text `has_ended`, the end that the model finds most probable is scored too.
+    """
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+    has_ended: bool
+    seed: int = 0
+
+    @property
+    def ids(self) -> list[int]:
+        """The prompt and the completion."""
+        return [*self.prompt, *self.completion]
 
 
 class Ranked(NamedTuple):
@@ -31,14 +49,6 @@ class Ranked(NamedTuple):
     sampled: float
     tail: float
     drawn: Sequence[int] = ()
-
-    def position(self, token: int) -> Position:
-        """Return this as a `Position` at which `token` was sampled."""
-        ids = self.ids.tolist()
-        top = tuple(map(Alternative, ids, self.logprobs.tolist()))
-        if token in ids:
-            return Position(top, ids.index(token), self.tail)
-        return Position((*top, Alternative(token, self.sampled)), len(ids), self.tail)
 
 
 class Endings(NamedTuple):
@@ -84,10 +94,24 @@ class Row:
             return len(self.tokens)
         return sum(end <= self._cut for end in self._ends)
 
-    def positions(self) -> tuple[Position, ...]:
+    def positions(self) -> Positions:
         """Return what each of the first `kept` tokens was chosen among."""
-        pairs = zip(self._ranked[: self.kept], self.tokens, strict=False)
-        return tuple(ranked.position(token) for ranked, token in pairs)
+        ranked = self._ranked[: self.kept]
+        ids, logprobs, ranks = [np.zeros(0, np.int64)], [np.zeros(0)], []
+        for one, token in zip(ranked, self.tokens, strict=False):
+            places = np.flatnonzero(one.ids == token)
+            is_beside = not len(places)
+            ranks.append(len(one.ids) if is_beside else places[0])
+            ids += [one.ids, np.array([token])] if is_beside else [one.ids]
+            logprobs += [one.logprobs, np.array([one.sampled])] if is_beside else [one.logprobs]
+        widths = np.array([len(one.ids) for one in ranked], dtype=np.int64)
+        return Positions(
+            np.maximum(widths, np.array(ranks, dtype=np.int64) + 1),
+            np.array(ranks, dtype=np.int64),
+            np.array([one.tail for one in ranked], dtype=np.float64),
+            np.concatenate(ids),
+            np.concatenate(logprobs).astype(np.float64),
+        )
 
     def draws(self) -> tuple[Drawn, ...]:
         """Return what was drawn at each of the first `kept` tokens, with how often."""

@@ -6,7 +6,6 @@ texts, [rows, tokens, vocabulary], are more than most memories hold.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,29 +13,12 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 
 from synthkd.teachers.local.cache import Prefix, remembers_columns
 from synthkd.teachers.local.choosing import choose_targets, random_numbers, rank
-from synthkd.teachers.local.forward import Ids, begin, pad, run
-from synthkd.teachers.local.rows import Endings, Row, Task
+from synthkd.teachers.local.forward import begin, pad, run
+from synthkd.teachers.local.rows import Endings, Row, Task, Text
 from synthkd.teachers.local.sampling import Sampling
 
 _PASS = 8192  # tokens of texts, padding included, that are run together
 _LOGITS = 1 << 26  # logits held at a time: 256 MB in float32
-
-
-class Text(NamedTuple):
-    """A prompt, what completed it, and the seed of its random numbers.
-
-    Where the text `has_ended`, the end that the model finds most probable is scored too.
-    """
-
-    prompt: Ids
-    completion: Ids
-    has_ended: bool
-    seed: int = 0
-
-    @property
-    def ids(self) -> list[int]:
-        """The prompt and the completion."""
-        return [*self.prompt, *self.completion]
 
 
 @torch.inference_mode()

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from synthkd.errors import ConfigError, MissingExtraError
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
 from tests.teachers.local.tiny import connect
 
 
 def test_connecting_imports_nothing_heavy(folder: Path) -> None:
     script = (
         "import sys\n"
-        "from synthkd.teachers.base import TeacherOptions\n"
+        "from synthkd.teachers.options import TeacherOptions\n"
         f"teacher = TeacherOptions(model={f'local/{folder}'!r}).connect()\n"
         "print(teacher.endpoint, *[m for m in ('torch', 'transformers') if m in sys.modules])"
     )
@@ -33,7 +33,7 @@ def test_a_teacher_is_told_by_its_folder(folder: Path) -> None:
     assert teacher.provider == "local"
     assert teacher.model == "random-llama"
     assert teacher.host == "agency.example"
-    assert teacher.batch_size == 7
+    assert teacher.batch_size == 56, "seven at a time, and more that wait for one to end"
     assert teacher.endpoint.startswith("local:")
     assert connect(folder).host == "localhost"
 

@@ -1,56 +1,34 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from synthkd.teachers.local.decoding import Endings, Row, Task, _choose, decode
+from synthkd.teachers.local import decoding
+from synthkd.teachers.local.forward import extend, find_common
+from synthkd.teachers.local.rows import Endings, Row, Task
 from synthkd.teachers.local.sampling import Sampling
+from tests.teachers.local.networks import EVERY_KIND, WITH_COLUMNS, make_tasks
 from tests.teachers.local.tiny import SIZE, make_llama
 
 NEVER = Endings(frozenset(), (), {})
 
 
-def make_gpt2() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=SIZE, n_embd=32, n_layer=2, n_head=4, n_positions=160, initializer_range=0.3
-    )
-    return GPT2LMHeadModel(config).eval()
-
-
-def make_sliding() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=SIZE,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=8,
-        initializer_range=0.3,
-    )
-    return MistralForCausalLM(config).eval()
-
-
-def make_tasks(seed: int = 0, limit: int = 24) -> list[Task]:
-    generator = torch.Generator().manual_seed(seed)
-    lengths = (3, 17, 1, 9, 30)
-    return [
-        Task(torch.randint(SIZE, (length,), generator=generator).tolist(), length, limit)
-        for length in lengths
-    ]
+def decode(
+    network: PreTrainedModel,
+    tasks: Sequence[Task],
+    sampling: Sampling,
+    endings: Endings = NEVER,
+    slots: int = 3,
+    **options: Any,
+) -> list[Row]:
+    """Return the rows in the order of their tasks."""
+    rows = decoding.decode(network, tasks, sampling, endings, slots=slots, **options)
+    found = dict(rows)
+    return [found[place] for place in sorted(found)]
 
 
 def check_against_full_pass(network: PreTrainedModel, task: Task, row: Row) -> None:
@@ -71,7 +49,7 @@ def check_against_full_pass(network: PreTrainedModel, task: Task, row: Row) -> N
         assert position.tail == pytest.approx(1 - expected[ids].exp().sum().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("make", [make_llama, make_gpt2, make_sliding])
+@pytest.mark.parametrize("make", EVERY_KIND)
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -91,7 +69,7 @@ def test_log_probabilities_are_those_of_one_full_pass_at_temperature_1(
         check_against_full_pass(network, task, row)
 
 
-@pytest.mark.parametrize("make", [make_llama, make_gpt2, make_sliding])
+@pytest.mark.parametrize("make", EVERY_KIND)
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_an_answer_does_not_depend_on_the_rows_beside_it(
     make: Callable[[], PreTrainedModel], temperature: float
@@ -105,6 +83,57 @@ def test_an_answer_does_not_depend_on_the_rows_beside_it(
     alone = [decode(network, [task], sampling, endings)[0].tokens for task in tasks]
     assert together == alone
     assert len({len(tokens) for tokens in together}) > 1, "rows should leave the batch one by one"
+
+
+@pytest.mark.parametrize("make", WITH_COLUMNS)
+@pytest.mark.parametrize("shared", [1, 20])
+def test_a_shared_prefix_changes_nothing(make: Callable[[], PreTrainedModel], shared: int) -> None:
+    network, tasks = make().double(), make_tasks(limit=40, shared=shared)
+    endings = Endings(frozenset(range(SIZE - 12, SIZE)), (), {})
+    sampling = Sampling(temperature=1.0, logprobs=4)
+    prefix = extend(network, None, find_common([task.prompt for task in tasks]))
+
+    with_it = decode(network, tasks, sampling, endings, prefix=prefix)
+
+    without = decode(network, tasks, sampling, endings)
+    assert len(prefix.ids) >= shared
+    for row, other in zip(with_it, without, strict=True):
+        assert row.tokens == other.tokens
+        for position, expected in zip(row.positions(), other.positions(), strict=True):
+            logprobs = [alternative.logprob for alternative in position.top]
+            assert logprobs == pytest.approx([a.logprob for a in expected.top], abs=1e-5)
+            assert position.tail == pytest.approx(expected.tail, abs=1e-5)
+
+
+@pytest.mark.parametrize("make", WITH_COLUMNS)
+def test_a_prefix_is_extended_from_what_is_known_of_it(
+    make: Callable[[], PreTrainedModel],
+) -> None:
+    network, ids = make(), make_tasks()[-1].prompt
+
+    at_once = extend(network, None, ids)
+    in_two = extend(network, extend(network, None, ids[:20]).crop(12), ids)
+
+    assert in_two.ids == tuple(ids)
+    for mine, other in zip(in_two.layers, at_once.layers, strict=True):
+        for part, expected in zip(mine, other, strict=True):
+            torch.testing.assert_close(part, expected, atol=1e-5, rtol=0)
+
+
+def test_slots_are_filled_as_they_become_free() -> None:
+    """Counted in forward passes: one more for each time that rows join."""
+    network = make_llama()
+    passes: list[int] = []
+    network.register_forward_hook(
+        lambda _module, _args, options, _output: passes.append(len(options["input_ids"])),
+        with_kwargs=True,
+    )
+    tasks = [Task([1, 2, 3], 0, limit) for limit in (20, 2, 2, 2, 2, 2)]
+
+    decode(network, tasks, Sampling(), slots=2)
+
+    assert len(passes) == 5 + 19, "the others are decoded beside the long one"
+    assert sum(passes) == 6 + 5 * 2 + 14, "an empty slot is given up when nobody waits"
 
 
 def test_the_whole_vocabulary_leaves_no_tail() -> None:
@@ -125,10 +154,11 @@ def test_a_row_ends_at_the_token_that_completes_a_stop_string(
 ) -> None:
     spelling = {token: piece.encode() for token, piece in enumerate(pieces)}
     endings = Endings(frozenset(), tuple(stop.encode() for stop in stops), spelling)
-    row = Row(limit=len(pieces))
+    row = Row(Task([], 0, len(pieces)), endings)
 
     for token in range(len(pieces)):
-        row.add(token, None, endings)
+        if not row.finish_reason:
+            row.add(token, None)
 
     read = "".join(pieces[: len(row.tokens)])
     before = "".join(pieces[: len(row.tokens) - 1])
@@ -141,54 +171,10 @@ def test_a_row_ends_at_the_token_that_completes_a_stop_string(
         assert len(kept + pieces[row.kept]) > len(text)
 
 
-@given(
-    logits=st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=12),
-    temperature=st.floats(0.2, 3),
-)
-def test_tokens_are_sampled_as_often_as_they_are_probable(
-    logits: list[float], temperature: float
-) -> None:
-    n = 4000
-    draws = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    row = torch.tensor(logits)
-
-    chosen = _choose(row.expand(n, -1), Sampling(temperature=temperature), draws)
-
-    expected = n * (row.double() / temperature).softmax(-1)
-    counts = torch.bincount(chosen, minlength=len(logits))
-    assert (counts - expected).abs().max() <= 2
-
-
-@given(
-    weights=st.lists(st.integers(1, 10**6), min_size=2, max_size=12, unique=True),
-    top_p=st.floats(0.05, 1),
-    top_k=st.integers(1, 12),
-)
-def test_only_the_nucleus_of_the_top_is_sampled(
-    weights: list[int], top_p: float, top_k: int
-) -> None:
-    n = 2000
-    draws = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    row = torch.tensor(weights, dtype=torch.float64).log().float()
-    sampling = Sampling(temperature=1.0, top_p=top_p, top_k=top_k)
-
-    chosen = set(_choose(row.expand(n, -1), sampling, draws).tolist())
-
-    order = sorted(range(len(weights)), key=lambda index: -weights[index])[:top_k]
-    total = sum(weights[index] for index in order)
-    before = 0.0
-    for index in order:
-        if index in chosen:
-            assert before <= top_p + 1e-5
-        elif before < top_p - 1e-5:
-            assert weights[index] / total < 2 / n
-        before += weights[index] / total
-    assert chosen <= set(order)
-
-
 def test_cancelling_ends_the_work_in_the_thread() -> None:
     steps = iter(range(1000))
+    tasks = [Task([1], 0, 2), Task([2], 1, 100)]
 
-    rows = decode(make_llama(), [Task([1], 0, 100)], Sampling(), NEVER, lambda: next(steps) >= 3)
+    rows = decode(make_llama(), tasks, Sampling(), is_cancelled=lambda: next(steps) >= 3)
 
-    assert [len(row.tokens) for row in rows] == [3]
+    assert [len(row.tokens) for row in rows] == [2], "what has ended is there, the rest is not"

@@ -8,8 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from synthkd.records import Completion, Message
-from synthkd.teachers.base import TeacherOptions
 from synthkd.teachers.local import LocalTeacher, parse
+from synthkd.teachers.options import TeacherOptions
 
 PROMPTS = ["Hello", "Where is my order 4711? It should have come on Monday.", "Hm", "No, thanks!"]
 SIZE = 300
@@ -43,7 +43,7 @@ def ask(
     options = TeacherOptions(model=f"local/{folder}", parameters=parameters, logprobs=logprobs)
     teacher = LocalTeacher.connect(options)
     requests = [options.request(teacher, (Message("user", prompt),)) for prompt in prompts]
-    return [parse(body) for body in asyncio.run(teacher.ask(requests))]
+    return [parse(answer.body) for answer in asyncio.run(teacher.ask(requests))]
 
 
 def spell(folder: Path, completion: Completion) -> bytes:

@@ -16,25 +16,26 @@
 A line `# system`, `# user`, `# assistant` or `# completion` begins a section; a file
 without any is one user section. An assistant section makes the user section before
 it an example (few-shot). The completion section says how a gold row reads as a
-completion; the teacher never sees it. Sections are told apart in the file, not in
-what is rendered, so no seed can open one.
+completion; the teacher never sees it. `turns: COLUMN` in the front matter puts the
+row's own turns (a conversation until now) before the last user section, which may
+then be missing: the conversation ends with the user's turn itself.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import cast, get_args
+from typing import Self, cast, get_args
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from jinja2 import Template, TemplateError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from synthkd.errors import ConfigError
 from synthkd.outputs import Output, TextOutput
+from synthkd.prompts.sections import ENVIRONMENT, judge_variables, split_sections
 from synthkd.records import Json, Message, Role
 from synthkd.rights.licenses import License
 
@@ -44,8 +45,6 @@ PLAIN_CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-_HEADING = re.compile(r"^# (system|user|assistant|completion)[ \t]*$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)---[ \t]*\n", re.DOTALL)
 
 
@@ -57,7 +56,15 @@ class FrontMatter(BaseModel):
     license: License
     inputs: tuple[str, ...]
     reference: str | None = None
+    turns: str | None = None
     output: Output = TextOutput()
+
+    @model_validator(mode="after")
+    def _show_the_turns(self) -> Self:
+        """Count the column with the turns among what the teacher sees."""
+        if self.turns and self.turns not in self.inputs:
+            object.__setattr__(self, "inputs", (*self.inputs, self.turns))
+        return self
 
 
 class Prompt(BaseModel):
@@ -85,11 +92,16 @@ class Prompt(BaseModel):
         """The JSON Schema that a completion must meet, if the output has one."""
         return getattr(self.output, "json_schema", None)
 
-    def render(self, row: Mapping[str, Json]) -> tuple[Message, ...]:
+    def render(
+        self, row: Mapping[str, Json], examples: Sequence[Message] = ()
+    ) -> tuple[Message, ...]:
         """Return the messages that the teacher sees for a seed's `row`.
 
+        `examples` stand before the row's own turns, after those of the file.
+
         Raises:
-            ConfigError: The row lacks a declared input, or the template fails on it.
+            ConfigError: The row lacks a declared input, its turns are none, or the
+                template fails on it.
         """
         declared = self.front_matter.inputs
         missing = [name for name in declared if name not in row]
@@ -99,11 +111,36 @@ class Prompt(BaseModel):
                 f"it has {', '.join(row) or 'nothing'}. Add the column, or drop it from 'inputs'."
             )
         seen = {name: row[name] for name in declared}
-        return tuple(
+        written = [
             Message(cast("Role", role), self._fill(source, seen))
             for role, source in self.sections
             if role != "completion"
+        ]
+        has_user = bool(written) and written[-1].role == "user"
+        turns = self._read_turns(row, has_user=has_user)
+        last = len(written) - has_user
+        return (*written[:last], *examples, *turns, *written[last:])
+
+    def _read_turns(self, row: Mapping[str, Json], *, has_user: bool) -> tuple[Message, ...]:
+        """Return the row's own turns: user and assistant in turn, whoever the next one is not."""
+        column = self.front_matter.turns
+        if column is None:
+            return ()
+        turns = row[column]
+        last = "assistant" if has_user else "user"
+        roles = (
+            [turn["role"] for turn in turns]
+            if isinstance(turns, list) and all(map(_is_message, turns))
+            else None
         )
+        wanted = [("user", "assistant")[n % 2] for n in range(len(roles or ()))]
+        if roles is None or roles != wanted or (roles or ["assistant"])[-1] != last:
+            raise ConfigError(
+                f"{self.name}: {column!r} must hold the turns of a conversation, user and "
+                f'assistant in turn, as {{"role", "content"}}, the last one of the {last}; '
+                f"this row has {turns!r:.200}"
+            )
+        return tuple(Message(turn["role"], turn["content"]) for turn in turns)
 
     def read_gold(self, row: Mapping[str, Json]) -> str:
         """Return the completion that a gold `row` stands for.
@@ -143,22 +180,26 @@ class Prompt(BaseModel):
 class _Verbatim(Prompt):
     """Asks what a row says as it stands: its `messages`, or its `prompt`."""
 
-    def render(self, row: Mapping[str, Json]) -> tuple[Message, ...]:
-        """Return the row's own messages.
+    def render(
+        self, row: Mapping[str, Json], examples: Sequence[Message] = ()
+    ) -> tuple[Message, ...]:
+        """Return the row's own messages, with `examples` after those of the system.
 
         Raises:
             ConfigError: It has neither `messages` nor `prompt`, or they are not right.
         """
         messages = row.get("messages")
         if messages is None and isinstance(row.get("prompt"), str):
-            return (Message("user", row["prompt"]),)
+            return (*examples, Message("user", row["prompt"]))
         if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
             raise ConfigError(
                 f"a row has neither a text `prompt` nor `messages` with a role (system, user, "
                 f"assistant) and a text content each: {dict(row)!r:.200}. Name a prompt file if "
                 "its columns fill one."
             )
-        return tuple(Message(message["role"], message["content"]) for message in messages)
+        own = [Message(message["role"], message["content"]) for message in messages]
+        start = next((n for n, message in enumerate(own) if message.role != "system"), len(own))
+        return (*own[:start], *examples, *own[start:])
 
     def reference(self, row: Mapping[str, Json]) -> str | None:
         """Return the row's `reference`, or its `completion`."""
@@ -201,17 +242,18 @@ def parse_prompt(text: str, name: str) -> Prompt:
         )
     front_matter = _read_front_matter(name, matched[1])
     body, first_line = text[matched.end() :], text[: matched.end()].count("\n") + 1
-    sections, mistakes = _split_sections(body, first_line)
-    mistakes += _judge_variables(sections, front_matter)
+    has_turns = front_matter.turns is not None
+    sections, mistakes = split_sections(body, first_line, has_turns=has_turns)
+    mistakes += judge_variables(sections, front_matter.inputs, front_matter.reference)
     if mistakes:
         raise ConfigError(f"{name} is no prompt:", mistakes)
-    plain = tuple((role, source) for role, source, _ in sections)
+    plain = tuple((section.role, section.source) for section in sections)
     return Prompt(name=name, text=text, front_matter=front_matter, sections=plain)
 
 
 @cache
 def _compile(source: str) -> Template:
-    return _ENVIRONMENT.from_string(source)
+    return ENVIRONMENT.from_string(source)
 
 
 def _is_message(message: Json) -> bool:
@@ -237,56 +279,3 @@ def _read_front_matter(name: str, text: str) -> FrontMatter:
             for detail in error.errors()
         ]
         raise ConfigError(f"{name}: the front matter is wrong:", mistakes) from error
-
-
-def _split_sections(body: str, first_line: int) -> tuple[list[tuple[str, str, int]], list[str]]:
-    """Return (role, template, line) of each section, and what is wrong with their order."""
-    headings = list(_HEADING.finditer(body))
-    if not headings:
-        return [("user", body, first_line)], [] if body.strip() else ["it asks nothing"]
-    mistakes = []
-    if body[: headings[0].start()].strip():
-        mistakes.append(f"line {first_line}: there is text before the first section")
-    ends = [heading.start() for heading in headings[1:]] + [len(body)]
-    sections = [
-        (
-            heading[1],
-            body[heading.end() : end].strip("\n"),
-            first_line + body.count("\n", 0, heading.end()) + 1,
-        )
-        for heading, end in zip(headings, ends, strict=True)
-    ]
-    roles = " ".join(role for role, _, _ in sections)
-    if not re.fullmatch(r"(system )?(user assistant )*user( completion)?", roles):
-        mistakes.append(
-            f"its sections are {roles}; they must be: system (if any), user and assistant in turn "
-            "(if there are examples), user, completion (if any)"
-        )
-    return sections, mistakes
-
-
-def _judge_variables(sections: list[tuple[str, str, int]], front_matter: FrontMatter) -> list[str]:
-    """Return what is wrong with the templates and with what they show the teacher."""
-    mistakes = []
-    inputs, reference = set(front_matter.inputs), front_matter.reference
-    if reference in inputs:
-        mistakes.append(
-            f"{reference!r} is both an input and the reference; the teacher may not see the right "
-            "answer, so drop it from 'inputs'"
-        )
-    for role, source, line in sections:
-        try:
-            names = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
-        except TemplateSyntaxError as error:
-            mistakes.append(f"line {line + error.lineno - 1}: {error.message}")
-            continue
-        if role == "completion":
-            continue
-        for name in sorted(names - inputs):
-            cure = (
-                "it is the reference, which the teacher may not see"
-                if name == reference
-                else "add it to 'inputs'"
-            )
-            mistakes.append(f"line {line}: {{{{ {name} }}}} is not among the inputs; {cure}")
-    return mistakes

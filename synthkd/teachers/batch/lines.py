@@ -1,13 +1,27 @@
-"""The members of a JSON object, as they were written.
+"""The lines of batch files: written, and cut into their members as they were written.
 
-The fast parser refuses half a character (a lone `\\ud83d`), which teachers do send, and
+The fast parser refuses half a character (a surrogate alone), which teachers do send, and
 JSON allows. What it refuses is cut here, by the slower parser that takes it.
 """
 
 import json
 import re
 
+from synthkd.records import Json
+from synthkd.teachers.batch.base import BatchResult
+
 _SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def encode(line: Json) -> bytes:
+    """Return `line` as JSON in UTF-8; half a character becomes its JSON escape."""
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def unreadable(line: bytes, error: Exception) -> BatchResult:
+    """Return what stands for a line of results that is none."""
+    return BatchResult("", line, None, f"a line of the results cannot be read ({error})")
 
 
 def cut(text: bytes) -> dict[str, bytes]:

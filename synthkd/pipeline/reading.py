@@ -1,0 +1,108 @@
+"""Reading: answers become samples, as the output parts of their prompts say today.
+
+It costs nothing and is done anew each time, so that an edited output part shows at once.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synthkd.corpus.plans import Answered, Plan
+from synthkd.corpus.samples import (
+    add_profile,
+    add_samples,
+    add_to_selection,
+    sample_id,
+    select,
+)
+from synthkd.pipeline.materials import Material
+from synthkd.prompts import Prompt
+from synthkd.records import Contribution
+
+
+@dataclass
+class Generated:
+    """What came of a generation. Its samples are the corpus's selection.
+
+    `fingerprint` tells other samples apart; `without` are the seeds that have none, with
+    the reason; `ignored` counts answers by what the teacher did not heed. `waiting` requests
+    are in batches that have not ended; `notes` are for a person to read.
+    """
+
+    samples: int = 0
+    already: int = 0
+    asked: int = 0
+    waiting: int = 0
+    notes: list[str] = field(default_factory=list)
+    without: dict[str, str] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
+    fingerprint: str = ""
+
+    def tell_ignored(self, name: str, say: Callable[[str], None]) -> None:
+        """Say what the teacher `name` was asked for and ignored without saying so."""
+        for what, count in sorted(self.ignored.items()):
+            say(f"note: {name} ignores {_IGNORED[what].format(count=count)}")
+
+
+_IGNORED = {
+    "logprobs": "`logprobs`: {count} answers came without the log-probabilities that were asked "
+    "for. Students can learn them by sft, not by kd.",
+    "n": "`n`: it gives one completion a call, so each was asked for on its own.",
+    "schema": "the schema: {count} answers are not as it says. A json_schema filter drops them.",
+    "top_logprobs": "part of `logprobs`: {count} answers have fewer alternatives than were asked "
+    "for.",
+}
+
+
+def read_answers(
+    plan: Plan,
+    materials: Sequence[Material],
+    teacher: Contribution,
+    generated: Generated,
+    *,
+    run_id: str,
+    failures: dict[str, str] | None = None,
+) -> None:
+    """Make a sample of each answered ask of `plan`, and select it.
+
+    `failures` are reasons by request key; where they are given, seeds without a sample
+    are noted in `generated`.
+    """
+    corpus = plan.corpus
+    select(corpus, ())
+    profiles = [add_profile(corpus, [*m.describe(), teacher]) for m in materials]
+    fingerprint = hashlib.sha256()
+    for page in plan.answers():
+        rows = []
+        for answered in page:
+            if answered.text is not None and answered.text.strip():
+                row = _read(materials[answered.part].prompt, answered, answered.text)
+                row |= {"teacher": teacher.name, "profile_id": profiles[answered.part]}
+                rows.append({**row, "run_id": run_id})
+            elif failures is not None:
+                why = "it was not answered" if answered.text is None else "the answer was empty"
+                generated.without[answered.seed_id] = failures.get(answered.request_key, why)
+        add_samples(corpus, rows)
+        ids = [row["sample_id"] for row in rows]
+        add_to_selection(corpus, ids)
+        fingerprint.update("".join(ids).encode())
+        generated.samples += len(ids)
+    generated.fingerprint = fingerprint.hexdigest()
+
+
+def _read(prompt: Prompt, answered: Answered, text: str) -> dict[str, Any]:
+    parts = prompt.output.read(text)
+    return {
+        "sample_id": sample_id(answered.source_id, answered.seed_id, answered.request_key),
+        "source_id": answered.source_id,
+        "seed_id": answered.seed_id,
+        "seed_version": answered.seed_version,
+        "request_key": answered.request_key,
+        "prompt_version": prompt.version,
+        "answer": parts.answer,
+        "rationale": parts.rationale or answered.thinking,
+        "reference": answered.reference,
+        "is_split": parts.is_split,
+    }
