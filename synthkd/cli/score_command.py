@@ -30,6 +30,11 @@ _SOME_UNSCORED = 1
     type=click.Choice(["chat", "completions"]),
     help="How a server is asked: prompt_logprobs of a chat (default), or echo of a plain text.",
 )
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    help="tokenizer.json of what the server serves, or its folder: tokens are known by id.",
+)
 @click.option("--source", help="Score the samples of this source only.")
 @click.option("--all", "with_dropped", is_flag=True, help="Score what filters dropped, too.")
 @click.option(
@@ -44,6 +49,7 @@ def command(
     settings: tuple[str, ...],
     *,
     form: Any,  # noqa: ANN401 - one of two words, as click made sure
+    tokenizer: Path | None,
     source: str | None,
     with_dropped: bool,
     ledger: Path | None,
@@ -81,6 +87,7 @@ def command(
             run_id=run_id,
             watcher=Terminal().watch("score"),
             form=form,
+            tokenizer=tokenizer,
             source=source,
             only_kept=not with_dropped,
             ledger=ledger,

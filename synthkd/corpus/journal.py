@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -59,7 +60,13 @@ class Journal:
         A torn last entry is cut off, so that the next one begins on its own.
         """
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise CorpusError(
+                f"{path} cannot be written ({error.strerror}), so no answer would be kept, and "
+                "nothing is asked. See to its rights."
+            ) from error
         self._end = self._cut_torn_entry()
 
     def append(self, attempts: Iterable[Attempt]) -> None:
@@ -75,7 +82,8 @@ class Journal:
                 data = data[os.write(self._file, data) :]
             os.fdatasync(self._file)
         except OSError as error:
-            os.ftruncate(self._file, self._end)
+            with suppress(OSError):
+                os.ftruncate(self._file, self._end)
             raise CorpusError(
                 f"{self.path} cannot be written ({error.strerror}), so nothing more is asked. "
                 "All answers before this one are kept; make room and run again."
@@ -154,9 +162,9 @@ class Journal:
 
 def _write(attempt: Attempt) -> bytes:
     fields = {
-        field: value
-        for field in _FIELDS
-        if (value := getattr(attempt, field)) is not None and value != ""
+        name: value
+        for name, default in _FIELDS.items()
+        if (value := getattr(attempt, name)) != default
     }
     # A lone surrogate is written as its JSON escape, which reads back as itself.
     header = json.dumps({**fields, "size": len(attempt.frame)}, separators=(",", ":"))
@@ -171,4 +179,5 @@ def _read(file: BinaryIO) -> Attempt:
     return Attempt(**fields, frame=frame)
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Attempt) if field.name != "frame")
+# What is as it would be without being said is left out.
+_FIELDS = {f.name: f.default for f in dataclasses.fields(Attempt) if f.name != "frame"}

@@ -107,18 +107,29 @@ def record(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading | None]]) ->
     An attempt without a reading failed, or said nothing that can be read. The journal
     must hold no attempt but these.
     """
-    try:
-        _record(corpus, answers)
-    except duckdb.OutOfMemoryException:
-        corpus.db.execute("RESET memory_limit")
-        _record(corpus, answers)
+    attempts = [attempt for attempt, _ in answers]
+    _save(corpus, attempts, [(a, r) for a, r in answers if r is not None])
     corpus.journal.clear()
+    corpus.settle()
 
 
-def _record(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading | None]]) -> None:
+def _save(
+    corpus: Corpus, attempts: Sequence[Attempt], answers: Sequence[tuple[Attempt, Reading]]
+) -> None:
+    """Add attempts, and what was read from these or others: all of it, or nothing."""
+    try:
+        _save_once(corpus, attempts, answers)
+    except duckdb.OutOfMemoryException:
+        corpus.make_room()
+        _save_once(corpus, attempts, answers)
+
+
+def _save_once(
+    corpus: Corpus, attempts: Sequence[Attempt], answers: Sequence[tuple[Attempt, Reading]]
+) -> None:
     with corpus.transaction():
-        corpus.take_in(attempt for attempt, _ in answers)
-        _add_completions(corpus, [(a, r) for a, r in answers if r is not None])
+        corpus.take_in(attempts)
+        _add_completions(corpus, answers)
 
 
 def read_leftovers(corpus: Corpus, read: Reader) -> int:
@@ -157,7 +168,7 @@ def read_leftovers(corpus: Corpus, read: Reader) -> int:
                 readings[attempt.request_key] = (attempt, reading)
         known = answered(corpus, list(readings))
         fresh = [both for key, both in readings.items() if key not in known]
-        _add_completions(corpus, fresh)
+        _save(corpus, [], fresh)
         count += len(fresh)
     return count
 

@@ -113,7 +113,7 @@ def read_samples(
 ) -> Iterator[tuple[Sample, TokenLogprobs | None]]:
     """Yield the selected samples by source, seed and sample index, a page in memory at a time."""
     kept = "AND sample_id IN (SELECT sample_id FROM kept)" if only_kept else ""
-    cursor = corpus.db.cursor()
+    cursor = corpus.cursor()
     # A cursor does not see the temporary tables of its connection, so the ids travel.
     ids = corpus.db.execute("SELECT sample_id FROM selection").fetchall()
     cursor.register("chosen", {"sample_id": as_column(key for (key,) in ids)})

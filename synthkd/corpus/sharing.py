@@ -8,14 +8,14 @@ for a moment before asking and for a moment after, so that many runs can use it.
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from synthkd.corpus.plans import Plan
-from synthkd.corpus.store import Corpus, explain_opening, open_corpus
+from synthkd.corpus.store import Corpus, explain_opening, open_corpus, read_corpus
 from synthkd.errors import CorpusError
 
 _HELD = re.compile("in use by process|Could not set lock")
@@ -38,6 +38,7 @@ def borrow(plan: Plan, path: Path) -> int:
     """
     if not path.exists():
         return 0
+    _wait_for(lambda: read_corpus(path).close())
     db = plan.corpus.db
     with _attached(plan.corpus, path, "READ_ONLY"):
         db.execute(
@@ -46,19 +47,23 @@ def borrow(plan: Plan, path: Path) -> int:
             SELECT attempt_id, shared FROM ledger.store.attempts WHERE error = ''
             AND request_key IN (SELECT request_key FROM {plan.table})
             AND request_key NOT IN (SELECT request_key FROM store.completions)
-            """
-        )
-        db.execute(
-            f"""
-            INSERT INTO store.attempts BY NAME SELECT {_ATTEMPT} FROM ledger.store.attempts
-            WHERE (attempt_id IN (SELECT attempt_id FROM borrowed)
-                OR attempt_id IN (SELECT shared FROM borrowed))
             AND attempt_id NOT IN (SELECT attempt_id FROM store.attempts)
             """
         )
-        db.execute("INSERT INTO store.borrowed SELECT attempt_id FROM borrowed")
         ((count,),) = db.execute("SELECT count(*) FROM borrowed").fetchall()
-        db.execute("DROP TABLE borrowed")
+        # An answer whose body another attempt holds comes with that attempt.
+        db.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE borrowed AS
+            SELECT attempt_id FROM borrowed UNION
+            SELECT shared FROM borrowed WHERE shared NOT IN (SELECT attempt_id FROM store.attempts)
+            AND shared <> '';
+            INSERT INTO store.attempts BY NAME SELECT {_ATTEMPT} FROM ledger.store.attempts
+            WHERE attempt_id IN (SELECT attempt_id FROM borrowed);
+            INSERT INTO store.borrowed SELECT attempt_id FROM borrowed;
+            DROP TABLE borrowed
+            """
+        )
     return int(count)
 
 
@@ -70,34 +75,41 @@ def lend(corpus: Corpus, path: Path) -> None:
     """
     _wait_for(lambda: open_corpus(path).close())
     with _attached(corpus, path, "READ_WRITE"):
-        answered = (
-            "FROM store.attempts WHERE error = '' "
-            "AND attempt_id NOT IN (SELECT attempt_id FROM store.borrowed) "
-            "AND request_key IN (SELECT request_key FROM store.completions)"
-        )
-        corpus.db.execute("BEGIN")
         corpus.db.execute(
-            f"INSERT INTO ledger.store.requests BY NAME SELECT {_REQUEST} FROM store.requests "
-            f"WHERE request_key IN (SELECT request_key {answered}) "
-            "AND request_key NOT IN (SELECT request_key FROM ledger.store.requests)"
+            f"""
+            CREATE OR REPLACE TEMP TABLE lent AS
+            SELECT attempt_id, request_key, shared FROM store.attempts WHERE error = ''
+            AND attempt_id NOT IN (SELECT attempt_id FROM store.borrowed)
+            AND request_key IN (SELECT request_key FROM store.completions);
+            INSERT INTO ledger.store.requests BY NAME SELECT {_REQUEST} FROM store.requests
+            WHERE request_key IN (SELECT request_key FROM lent)
+            AND request_key NOT IN (SELECT request_key FROM ledger.store.requests);
+            INSERT INTO ledger.store.attempts BY NAME SELECT {_ATTEMPT} FROM store.attempts
+            WHERE (attempt_id IN (SELECT attempt_id FROM lent)
+                OR attempt_id IN (SELECT shared FROM lent))
+            AND attempt_id NOT IN (SELECT attempt_id FROM ledger.store.attempts);
+            DROP TABLE lent
+            """
         )
-        corpus.db.execute(
-            f"INSERT INTO ledger.store.attempts BY NAME SELECT {_ATTEMPT} {answered} "
-            "AND attempt_id NOT IN (SELECT attempt_id FROM ledger.store.attempts)"
-        )
-        corpus.db.execute("COMMIT")
 
 
 @contextmanager
 def _attached(corpus: Corpus, path: Path, mode: str) -> Iterator[None]:
+    """Do all of what follows with the ledger at hand, or, if something is raised, none of it."""
     where = str(path).replace("'", "''")
     try:
         _wait_for(lambda: corpus.db.execute(f"ATTACH '{where}' AS ledger ({mode})"))
     except duckdb.Error as error:
         raise CorpusError(explain_opening(path, str(error))) from error
     try:
+        corpus.db.execute("BEGIN")
         yield
-    except duckdb.Error as error:
+        corpus.db.execute("COMMIT")
+    except BaseException as error:
+        with suppress(duckdb.Error):
+            corpus.db.execute("ROLLBACK")
+        if not isinstance(error, duckdb.Error):
+            raise
         raise CorpusError(
             f"the ledger {path} cannot be used: {error}. Nothing of it was changed; "
             "name another, or leave `ledger` out."

@@ -22,7 +22,12 @@ from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 _LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
-_OFTEN = "4MB"  # of new rows, after which they go to the file: until then they are in memory
+_ENOUGH = "40MB"  # for a checkpoint, which holds a block of every column
+_NAME = "corpus"  # of the file, among what else may be attached
+# While a table is written, its last group of rows and a block of every column are in memory.
+_GROUPS = "ROW_GROUP_SIZE 8192"
+_SHAPE = f"{_GROUPS}, BLOCK_SIZE 16384"
+_MUCH = 4 << 20  # bytes of new rows, after which they go to the file: until then they are in memory
 
 
 class Corpus:
@@ -33,6 +38,8 @@ class Corpus:
         self.path = path
         self.db = db
         self._journal = journal
+        self._in_transaction = False
+        self._is_frugal = False
 
     @property
     def journal(self) -> Journal:
@@ -72,9 +79,11 @@ class Corpus:
             try:
                 self._insert(table, columns, key, replace=replace)
             except duckdb.OutOfMemoryException:
-                # In a transaction this fails again, and the transaction is begun anew.
-                self.db.execute("RESET memory_limit")
+                if self._in_transaction:
+                    raise  # all of it has to be done again
+                self.make_room()
                 self._insert(table, columns, key, replace=replace)
+            self.settle()
 
     def _insert(
         self, table: str, columns: Mapping[str, Column], key: Sequence[str], *, replace: bool
@@ -90,7 +99,8 @@ class Corpus:
                 source = f"incoming ANTI JOIN ({there}) USING ({names})"
             self.db.execute(f"INSERT INTO {table} BY NAME SELECT incoming.* FROM {source}")
         finally:
-            self.db.unregister("incoming")
+            with suppress(duckdb.Error):  # in a transaction that failed; what failed is raised
+                self.db.unregister("incoming")
 
     def take_in(self, attempts: Iterable[Attempt], *, again: bool = False) -> None:
         """Add `attempts`; `again` where some may be there already."""
@@ -128,23 +138,49 @@ class Corpus:
         self.journal.clear()
         return count
 
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return another connection to the file, which can read while this one writes."""
+        cursor = self.db.cursor()
+        cursor.execute(f"USE {_NAME}")
+        return cursor
+
     @contextmanager
     def frugal(self) -> Iterator[None]:
         """Work on any number of rows in little memory: what does not fit waits on the disk."""
-        self.db.execute(
-            f"SET memory_limit='{_LITTLE}'; SET checkpoint_threshold='{_OFTEN}'; SET threads=1"
-        )
+        self._is_frugal = True
+        self.db.execute(f"SET memory_limit='{_LITTLE}'; SET threads=1")
+        # A checkpoint that runs out of memory ends the database, so each is made with enough.
+        self.db.execute("SET checkpoint_threshold='1TB'")
         try:
             yield
         finally:
+            self._is_frugal = False
             with suppress(duckdb.Error):
                 self.db.execute("RESET memory_limit; RESET checkpoint_threshold; RESET threads")
+
+    def make_room(self) -> None:
+        """Let DuckDB have memory after all: a page was larger than the little it had."""
+        self.db.execute("RESET memory_limit")
+
+    def settle(self) -> None:
+        """Put what gathered in memory into the file, if that is much."""
+        if not self._is_frugal or self._in_transaction or not self._has_gathered():
+            return
+        with _explaining(self.path):
+            self.db.execute(f"SET memory_limit='{_ENOUGH}'; CHECKPOINT")
+            with suppress(duckdb.OutOfMemoryException):
+                self.db.execute(f"SET memory_limit='{_LITTLE}'")
+
+    def _has_gathered(self) -> bool:
+        wal = self.path.with_name(self.path.name + ".wal")
+        return wal.exists() and wal.stat().st_size > _MUCH
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all of what follows, or, if something is raised, none of it."""
         with _explaining(self.path):
             self.db.execute("BEGIN")
+            self._in_transaction = True
             try:
                 yield
                 self.db.execute("COMMIT")
@@ -152,11 +188,17 @@ class Corpus:
                 with suppress(duckdb.Error):
                     self.db.execute("ROLLBACK")
                 raise
+            finally:
+                self._in_transaction = False
 
     def close(self) -> None:
         """Close the file, so that another process can open it."""
         try:
             with _explaining(self.path):
+                # The last checkpoint takes what memory it finds.
+                self.db.execute(f"SET memory_limit='{_ENOUGH}'; SET threads=1")
+                if self._journal is not None:
+                    self.db.execute(f"CHECKPOINT {_NAME}")
                 self.db.close()
         finally:
             if self._journal is not None:
@@ -243,9 +285,15 @@ def _require(path: Path) -> None:
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(
+        config={"temp_directory": f"{path}.tmp", "default_block_size": "16384"}
+    )
+    how = "READ_ONLY" if read_only else _SHAPE if not path.exists() else _GROUPS
+    where = str(path).replace("'", "''")
     try:
-        db = duckdb.connect(str(path), read_only=read_only)
+        db.execute(f"ATTACH '{where}' AS {_NAME} ({how}); USE {_NAME}")
     except duckdb.Error as error:
+        db.close()
         raise CorpusError(explain_opening(path, str(error))) from error
     # Every value of a page decides its column's type, not the first thousand.
     db.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 1000000")
@@ -286,7 +334,8 @@ def _read_version(path: Path, db: duckdb.DuckDBPyConnection) -> int:
     tables = {
         (schema, name)
         for schema, name in db.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal"
+            "SELECT schema_name, table_name FROM duckdb_tables() "
+            "WHERE NOT internal AND database_name = current_database()"
         ).fetchall()
     }
     if ("store", "migrations") not in tables:

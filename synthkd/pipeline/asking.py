@@ -1,6 +1,6 @@
 """Asking as a step: what others paid for is borrowed, the rest is asked, and lent in turn.
 
-    ledger ─borrow─► batches that ended ─collect─► online, or handed in ─► ledger ─lend
+ledger ─borrow─► batches that ended ─collect─► online, or handed in ─► ledger ─lend
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synthkd.corpus.plans import Plan
 from synthkd.corpus.sharing import borrow, lend
+from synthkd.errors import CorpusError
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.batching import collect_batches, submit_batches
 from synthkd.teachers.engine import Asked, Watch, ask_all
@@ -40,14 +41,15 @@ def ask_plan(
         if options.provider in _BATCHED:
             collect_batches(plan, teachers[0], options, asked)
         if options.mode == "online":
-            ask_all(
-                plan, teachers, options, run_id=run_id, asked=asked, step=step, watcher=watcher
-            )
+            ask_all(plan, teachers, options, run_id=run_id, asked=asked, step=step, watcher=watcher)
         if options.mode == "batch" or asked.is_spilled:
             submit_batches(plan, teachers[0], options, asked, run_id=run_id)
             found = plan.find_pending()
             asked.already, asked.waiting = found.answered - asked.answered, found.waiting
     finally:
         if ledger:
-            lend(plan.corpus, ledger)
+            try:
+                lend(plan.corpus, ledger)
+            except CorpusError as error:  # no reason to lose sight of what was answered
+                asked.notes.append(str(error))
     return asked

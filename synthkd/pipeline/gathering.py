@@ -13,7 +13,7 @@ from typing import Any
 from synthkd.corpus.chains import ChainLink, Judgement, replace_chains
 from synthkd.corpus.rows import to_json
 from synthkd.corpus.samples import add_profile, add_samples, add_to_selection, sample_id, select
-from synthkd.corpus.slots import Link, Slot
+from synthkd.corpus.slots import Link, Reply, Slot
 from synthkd.pipeline.graph import Asking
 from synthkd.pipeline.judging import Judgment
 from synthkd.pipeline.materials import Material, describe_prompt
@@ -77,6 +77,8 @@ def read_slots(asking: Asking, generated: Generated) -> None:
     for page in slots.pages():
         links = slots.links(page)
         waiting = _find_waiting(asking, links)
+        judged = [each for own in links.values() for each in own if each.kind == Judgment.kind]
+        replies = slots.replies(link.request_key for link in judged)
         seeds = slots.seeds(page)
         rows: list[dict[str, Any]] = []
         chains: list[ChainLink] = []
@@ -97,7 +99,7 @@ def read_slots(asking: Asking, generated: Generated) -> None:
                 }
                 rows.append(row)
                 chains += _chain(row["sample_id"], slot, own)
-                judgements += _judge(asking, row["sample_id"], own)
+                judgements += _judge(asking, row["sample_id"], own, replies)
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]
         replace_chains(corpus, ids, chains, judgements)
@@ -166,14 +168,15 @@ def _chain(sample: str, slot: Slot, links: Sequence[Link]) -> Iterator[ChainLink
         yield ChainLink(sample, link.step, link.kind, link.request_key, link.reason, link.outcome)
 
 
-def _judge(asking: Asking, sample: str, links: Sequence[Link]) -> Iterator[Judgement]:
+def _judge(
+    asking: Asking, sample: str, links: Sequence[Link], replies: Mapping[str, Reply]
+) -> Iterator[Judgement]:
     """Yield what the judge said of a sample, as it reads today."""
     judging = asking.graph.judging
     for link in links:
-        if judging is None or link.kind != Judgment.kind or link.outcome == "unanswered":
+        if judging is None or link.request_key not in replies:
             continue
-        reply = asking.slots.replies([link.request_key])[link.request_key]
-        score = judging.read(reply.text)
+        score = judging.read(replies[link.request_key].text)
         yield Judgement(
             sample,
             asking.graph.voices[link.voice].name,

@@ -19,7 +19,8 @@ from synthkd.pipeline.asking import ask_plan
 from synthkd.pipeline.materials import describe_teacher
 from synthkd.teachers.engine import Watch
 from synthkd.teachers.options import TeacherOptions
-from synthkd.teachers.scorers import UNSCORED, Scorer, connect_scorers
+from synthkd.teachers.scored import UNSCORED
+from synthkd.teachers.scorers import Scorer, connect_scorers
 from synthkd.teachers.scoring import Form
 
 
@@ -46,6 +47,7 @@ def score_samples(
     name: str,
     run_id: str,
     form: Form | None = None,
+    tokenizer: Path | None = None,
     source: str | None = None,
     only_kept: bool = True,
     ledger: Path | None = None,
@@ -53,15 +55,15 @@ def score_samples(
 ) -> Scored:
     """Have the teacher score every selected sample that has no log-probabilities.
 
-    `name` is what the corpus calls the teacher; `form`, `source`, `only_kept` and `ledger`
-    are as in `connect_scorers`, in `scores.want` and in `ask_plan`.
+    `name` is what the corpus calls the teacher; `form` and `tokenizer` are as in
+    `connect_scorers`, `source` and `only_kept` as in `scores.want`, `ledger` as in `ask_plan`.
 
     Raises:
         BudgetError: The budget is spent; what was scored until then is kept.
         ConfigError: That teacher cannot score, or there is no such source.
         TeacherError: It cannot be reached, or ignores that it is to score.
     """
-    scorers = connect_scorers(options, form)
+    scorers = connect_scorers(options, form, tokenizer)
     _require_source(corpus, source)
     teacher = describe_teacher(name, scorers[0].host, options)
     profile_id = add_profile(corpus, [replace(teacher, role="scorer", reach="transform")])

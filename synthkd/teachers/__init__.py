@@ -23,9 +23,9 @@ def parse(provider: str, body: bytes, choice: int = 0) -> Completion:
 
         return chat.parse(body, choice)
     if provider == "openai-score":
-        from synthkd.teachers import scorers
+        from synthkd.teachers import scored
 
-        return scorers.parse(body)
+        return scored.parse(body)
     if provider == "openai-responses":
         from synthkd.teachers import responses
 

@@ -98,7 +98,7 @@ class Call:
                 completion_tokens=completion.completion_tokens,
                 cost_usd=reading.cost_usd,
             )
-        for what in find_ignored(request, completion, asked=self.size):
+        for what in find_ignored(request, completion, self.size, self.size):
             engine.asked.ignored[what] += 1
 
     async def _keep_failure(self, error: AttemptError) -> None:

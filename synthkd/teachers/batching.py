@@ -1,6 +1,6 @@
 """Batch mode: what can wait is handed in at a share of the price, and collected when it ended.
 
-    collect what ended ─► journal, corpus        pending ─► batches ─► (run again) ─► collect
+collect what ended ─► journal, corpus        pending ─► batches ─► (run again) ─► collect
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from synthkd.teachers.batch import BatchService, Collected, Returned, collect, c
 from synthkd.teachers.budget import Budget, require_budget
 from synthkd.teachers.engine import Asked
 from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.reading import read_attempt
 from synthkd.teachers.scribe import Entry, Scribe
 
 _PAGE = 256  # requests read at a time
@@ -31,10 +32,12 @@ def collect_batches(plan: Plan, teacher: Teacher, options: TeacherOptions, asked
         TeacherError: The provider cannot be reached. What was collected is kept.
     """
     if batches.count_waiting(plan.corpus, teacher.provider, teacher.endpoint):
+        before = plan.find_pending()
         collected = asyncio.run(_collect(plan, teacher, options))
         asked.failures |= {key: why for key, why in collected.failed.items() if why}
         asked.notes += collected.problems
-        asked.answered += collected.answered
+        # Batches of other plans are collected as well.
+        asked.answered += plan.find_pending().answered - before.answered
 
 
 def submit_batches(
@@ -55,6 +58,7 @@ def submit_batches(
             f"budget_usd cannot be held: what a batch of {options.model} costs is not known. "
             "Write batch_share into price_usd_per_million, or mode: online."
         )
+    ledger.read_leftovers(plan.corpus, read_attempt)
     found = plan.find_pending()
     budget = Budget(options.budget_usd, price, ledger.read_spent(plan.corpus))
     budget.reserved = batches.reserved(plan.corpus)
@@ -71,8 +75,9 @@ def submit_batches(
                 price=json.dumps(charge) if charge else None,
             )
         )
+        handed_in = found.pending - plan.find_pending().pending
         asked.notes.append(
-            f"{found.pending} requests were handed in, in {len(submitted)} batches; run again "
+            f"{handed_in} requests were handed in, in {len(submitted)} batches; run again "
             "to collect the answers."
         )
     if refused:

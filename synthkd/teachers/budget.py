@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from synthkd.errors import BudgetError, ConfigError
-from synthkd.records import Request
+from synthkd.records import Request, canonical_json
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.prices import Price
@@ -42,9 +42,10 @@ class Budget:
         completion = sum(longest_completion(request) or 0 for request in requests)
         return (prompt * self._prompt + completion * self._completion) / 1e6
 
-    def fits(self, worst: float) -> bool:
-        """Return whether a call that may cost `worst` can be made."""
-        return self.limit is None or self.spent + self.reserved + worst <= self.limit
+    def fits(self, worst: float, at_most: float | None = None) -> bool:
+        """Return whether a call that may cost `worst` can be made, and spend `at_most` as well."""
+        limits = [limit for limit in (self.limit, at_most) if limit is not None]
+        return all(self.spent + self.reserved + worst <= limit for limit in limits)
 
     def explain(self, worst: float) -> BudgetError:
         """Return why nothing more is asked."""
@@ -61,7 +62,9 @@ def require_budget(options: TeacherOptions, teacher: Teacher) -> None:
     Raises:
         ConfigError: A call's cost would be unknown before it is made.
     """
-    if options.budget_usd is None:
+    limits = {"budget_usd": options.budget_usd, "spill.usd": options.spill and options.spill.usd}
+    held = [name for name, limit in limits.items() if limit is not None]
+    if not held:
         return
     missing = []
     if options.price(teacher.host) is None:
@@ -71,14 +74,20 @@ def require_budget(options: TeacherOptions, teacher: Teacher) -> None:
         missing.append("parameters.max_tokens")
     if missing:
         raise ConfigError(
-            f"budget_usd cannot be held without {' and '.join(missing)}: the cost of a call "
+            f"{' and '.join(held)} cannot be held without {' and '.join(missing)}: the cost of a call "
             "would be unknown before it is made"
         )
 
 
 def count_bytes(request: Request) -> int:
-    """Return the size of a prompt in bytes, and so the most tokens it can have."""
-    return sum(len(message.content.encode()) + _TURN for message in request.messages)
+    """Return the size of a prompt in bytes, and so the most tokens it can have.
+
+    A schema and tools are read by the teacher like the prompt, and paid for like it.
+    """
+    told = [request.schema, request.tools, *request.parameters.values()]
+    texts = [canonical_json(each) for each in told if isinstance(each, dict | list)]
+    said = [message.content for message in request.messages]
+    return sum(len(text.encode("utf-8", "surrogatepass")) + _TURN for text in (*said, *texts))
 
 
 def longest_completion(request: Request) -> int | None:

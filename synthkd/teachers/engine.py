@@ -21,16 +21,17 @@ from dataclasses import dataclass, field
 
 from synthkd.corpus import batches, ledger
 from synthkd.corpus.plans import Plan
+from synthkd.corpus.store import Corpus
 from synthkd.corpus.tokens import add_vocabulary
 from synthkd.errors import TeacherError
 from synthkd.records import Request
 from synthkd.teachers.asking import Call
 from synthkd.teachers.base import AttemptError, Teacher
-from synthkd.teachers.breaker import Breaker
+from synthkd.teachers.breaker import explain
 from synthkd.teachers.budget import Budget, estimate_tokens, require_budget
 from synthkd.teachers.interrupts import catching_interrupts
-from synthkd.teachers.lanes import Lane, open_lanes, take_lane
-from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.lanes import Lane, leave_out, open_lanes, take_lane
+from synthkd.teachers.options import Spill, TeacherOptions
 from synthkd.teachers.pending import Pending
 from synthkd.teachers.reading import read_attempt
 from synthkd.teachers.retries import Policy, Ticket
@@ -40,11 +41,6 @@ from synthkd.teachers.telemetry import open_telemetry
 from synthkd.teachers.watching import watch
 
 logger = logging.getLogger(__name__)
-
-_DOWN_AFTER = 5  # tickets in a row that failed after every try: the endpoint is down
-_REFUSED_AFTER = (
-    20  # tickets in a row that the teacher refused, and none answered: it is all of them
-)
 
 Watch = Callable[[Standing], None]
 
@@ -88,14 +84,29 @@ def ask_all(
         TeacherError: The teacher cannot be reached, or refuses everything.
     """
     require_budget(options, teachers[0])
-    ledger.read_leftovers(plan.corpus, read_attempt)
     found, asked = plan.find_pending(), asked or Asked()
+    if found.pending:
+        _learn_vocabulary(plan.corpus, teachers[0], options)
+        if ledger.read_leftovers(plan.corpus, read_attempt):
+            found = plan.find_pending()
     asked.already, asked.waiting = found.answered - asked.answered, found.waiting
     if found.pending:
         total = found.answered + found.pending
         engine = Engine(plan, teachers, options, asked, run_id=run_id, total=total)
         asyncio.run(engine.run(step, watcher))
     return asked
+
+
+def _learn_vocabulary(corpus: Corpus, teacher: Teacher, options: TeacherOptions) -> None:
+    """Write down what token ids stand for before the first answer refers to them."""
+    if not options.logprobs:
+        return
+    try:
+        known = teacher.vocabulary()
+    except AttemptError as error:
+        raise TeacherError(f"{options.model} cannot be asked: {error}") from error
+    if known:
+        add_vocabulary(corpus, *known)
 
 
 class Engine:
@@ -134,9 +145,9 @@ class Engine:
         self.telemetry = open_telemetry(teachers[0].provider, options.model_name, teachers[0].host)
         self.tell: Callable[[State], None] = lambda _state: None
         self.started = time.monotonic()
+        self.spill = options.spill or Spill()
         self.retried: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.breaker = Breaker()
         self.stopped: BaseException | None = None
         self.dispatcher: asyncio.Task[None] | None = None
         self.is_draining = False
@@ -144,7 +155,6 @@ class Engine:
     async def run(self, step: str, watcher: Watch) -> None:
         """Ask what is pending, and have everything that was answered in the corpus at the end."""
         try:
-            self._learn_vocabulary()
             with catching_interrupts(self.interrupt):
                 async with watch(self, step, watcher):
                     self.dispatcher = asyncio.create_task(self._dispatch())
@@ -175,17 +185,6 @@ class Engine:
         if self.dispatcher:
             self.dispatcher.cancel()
 
-    def _learn_vocabulary(self) -> None:
-        """Write down what token ids stand for before the first answer refers to them."""
-        if not self.options.logprobs:
-            return
-        try:
-            known = self.lanes[0].teacher.vocabulary()
-        except AttemptError as error:
-            raise TeacherError(f"{self.options.model} cannot be asked: {error}") from error
-        if known:
-            add_vocabulary(self.corpus, *known)
-
     async def _dispatch(self) -> None:
         """Hand out tickets until there are none, one at a time, at the pace of the limits."""
         while True:
@@ -196,28 +195,26 @@ class Engine:
                 await self._something(until=self.aside[0][0] if self.aside else None)
                 continue
             worst = self.budget.worst(ticket.requests)
-            while not self.budget.fits(worst):
+            while not self.budget.fits(worst, self.spill.usd):
                 if not self.tasks:
-                    self.stopped = self.budget.explain(worst)
+                    self.asked.is_spilled = self.budget.fits(worst)
+                    if not self.asked.is_spilled:
+                        self.stopped = self.budget.explain(worst)
                     return
                 await self._something()  # what is in flight may cost less than its worst
-            if self._is_to_spill() and not ticket.failures:
+            if self._is_late() and not ticket.failures:
                 self.asked.is_spilled = True
                 return
             tokens = sum(map(estimate_tokens, ticket.requests))
-            lane = await take_lane(self.lanes, tokens)
+            lane = await take_lane(self.lanes, ticket, tokens, self._something)
             self.budget.reserved += worst
             task = asyncio.create_task(self._ask(ticket, lane, tokens, worst))
             self.tasks.add(task)
             task.add_done_callback(self._end)
 
-    def _is_to_spill(self) -> bool:
-        spill = self.options.spill
-        if spill is None:
-            return False
+    def _is_late(self) -> bool:
         hours = (time.monotonic() - self.started) / 3600
-        is_late = spill.hours is not None and hours >= spill.hours
-        return is_late or (spill.usd is not None and self.budget.spent >= spill.usd)
+        return self.spill.hours is not None and hours >= self.spill.hours
 
     def _take_due(self) -> Ticket | None:
         if self.aside and self.aside[0][0] <= time.monotonic():
@@ -256,12 +253,12 @@ class Engine:
                 seconds=call.seconds,
             )
         if call.answered:
-            self.breaker.answered()
+            lane.breaker.answered()
         if error is None and call.unanswered:
             self.share = False  # the server gives one choice, whatever it is asked for
             self.asked.ignored["n"] += 1
         if error and not call.answered:
-            self._fail(ticket, error)
+            self._fail(ticket, lane, error)
         else:
             self._split(call.unanswered)
 
@@ -274,10 +271,13 @@ class Engine:
         due = time.monotonic() + seconds
         heapq.heappush(self.aside, (due, next(self.numbers), ticket))
 
-    def _fail(self, ticket: Ticket, error: AttemptError) -> None:
+    def _fail(self, ticket: Ticket, lane: Lane, error: AttemptError) -> None:
         """Put a ticket aside until its next try, or give it up."""
-        reason = name_failure(error.status, str(error))
-        wait = None if error.is_fatal else self.policy.wait(ticket, error)
+        reason, ticket.failed_at = name_failure(error.status, str(error)), lane
+        if leave_out(self.lanes, lane, error):
+            wait: float | None = 0.0
+        else:
+            wait = None if error.is_fatal else self.policy.wait(ticket, error)
         if wait is not None:
             self.retried[reason] += 1
             self._put_aside(ticket, wait)
@@ -285,15 +285,9 @@ class Engine:
         if len(ticket.requests) > 1 and not error.is_fatal:
             self._split(ticket.requests)
             return
-        if self.breaker.is_open(error):
-            name = f"{self.options.model} at {self.lanes[0].teacher.host}"
-            self.stop(
-                TeacherError(
-                    f"{name} cannot be asked: {error}\n{self.asked.answered} new answers are kept, "
-                    "and nothing more is asked. Check the address, the key and the model's name, "
-                    "then run again."
-                )
-            )
+        if lane.breaker.is_open(error):
+            name = f"{self.options.model} at {lane.teacher.host}"
+            self.stop(explain(name, error, self.asked.answered))
             return
         for request in ticket.requests:
             self.asked.failures[request.key] = str(error)

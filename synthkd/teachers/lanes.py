@@ -1,19 +1,42 @@
-"""Lanes: one for each endpoint and key that share the work, each within its own limits."""
+"""Lanes: one for each endpoint and key that share the work, each within its own limits.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A lane that fails is left out while another goes on: for a while, or, where its key or its
+address is wrong, for good.
+"""
 
-from synthkd.teachers.base import Teacher
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from synthkd.teachers.base import AttemptError, Teacher
+from synthkd.teachers.breaker import Breaker
 from synthkd.teachers.limits import Limits
 from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.retries import Ticket
+
+logger = logging.getLogger(__name__)
+
+Wait = Callable[[float], Awaitable[None]]
+
+_GLANCE = 0.2  # seconds until another lane may turn out to be sooner
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lane:
-    """One endpoint and key, and its limits."""
+    """One endpoint and key, and its limits. It rests until then on the monotonic clock."""
 
     teacher: Teacher
     limits: Limits
+    breaker: Breaker = field(default_factory=Breaker)
+    rests_until: float = 0.0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is not to be asked now."""
+        return time.monotonic() < self.rests_until
 
 
 def open_lanes(teachers: Sequence[Teacher], options: TeacherOptions) -> list[Lane]:
@@ -31,8 +54,39 @@ def open_lanes(teachers: Sequence[Teacher], options: TeacherOptions) -> list[Lan
     ]
 
 
-async def take_lane(lanes: Sequence[Lane], tokens: int) -> Lane:
-    """Return the lane that can go first, once it can."""
-    lane = min(lanes, key=lambda lane: lane.limits.soonest(tokens)) if len(lanes) > 1 else lanes[0]
-    await lane.limits.admit(tokens)
-    return lane
+async def take_lane(lanes: Sequence[Lane], ticket: Ticket, tokens: int, wait: Wait) -> Lane:
+    """Return the lane that can go first, once it can; not the one where `ticket` just failed.
+
+    `wait` returns when a call has ended, or at a moment on the monotonic clock: whoever never
+    answers keeps its own places, and nobody else's.
+    """
+    if len(lanes) == 1:
+        await lanes[0].limits.admit(tokens)
+        return lanes[0]
+    while True:
+        there = [lane for lane in lanes if not lane.is_out] or lanes
+        others = [lane for lane in there if lane is not ticket.failed_at] or there
+        states = [(lane, lane.limits.snapshot()) for lane in others]
+        free = [
+            (lane.limits.soonest(tokens), state.in_flight, place)
+            for place, (lane, state) in enumerate(states)
+            if state.in_flight < state.window
+        ]
+        if not free:
+            await wait(time.monotonic() + _GLANCE)
+            continue
+        *_, place = min(free)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GLANCE):
+                await others[place].limits.admit(tokens)
+                return others[place]
+
+
+def leave_out(lanes: Sequence[Lane], lane: Lane, error: AttemptError) -> bool:
+    """Return whether `lane`, where a call failed, is left out, and others go on without it."""
+    seconds = lane.breaker.failed(error)
+    if not seconds or all(other.is_out for other in lanes if other is not lane):
+        return False
+    lane.rests_until = time.monotonic() + seconds
+    logger.warning("lane left out: lane=%s %s", lane.teacher.limit_name, error)
+    return True

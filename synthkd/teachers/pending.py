@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from synthkd.corpus.plans import Plan
@@ -10,6 +11,7 @@ from synthkd.records import Request
 from synthkd.teachers.retries import Ticket
 
 _PAGE = 256  # requests read at a time
+_MOST = 128  # samples of one prompt in one call: more are refused by OpenAI
 
 
 class Pending:
@@ -24,17 +26,27 @@ class Pending:
         self._batch_size = batch_size
         self._pages = plan.pending(size)
         self._lock = lock
-        self._read: deque[Request] = deque()
+        self._held: list[Request] = []
         self._tickets: deque[Ticket] = deque()
 
     async def take(self, *, share: bool) -> Ticket | None:
         """Return the next ticket, or None where there is none; `share` prompts where they are."""
-        if not self._tickets:
+        is_read = False
+        while not self._tickets and not is_read:
             async with self._lock:
                 page = next(self._pages, [])
+            is_read = not page
+            requests, self._held = [*self._held, *page], []
             if share:
-                groups = groupby(page, key=lambda request: request.messages)
-                self._tickets.extend(Ticket(list(group)) for _, group in groups)
+                self._tickets.extend(self._group(requests, hold=not is_read))
             else:
-                self._tickets.extend(map(Ticket, pages(page, self._batch_size)))
+                self._tickets.extend(map(Ticket, pages(requests, self._batch_size)))
         return self._tickets.popleft() if self._tickets else None
+
+    def _group(self, requests: Sequence[Request], *, hold: bool) -> Iterator[Ticket]:
+        """Yield a ticket for each prompt; `hold` the last one, which may go on on the next page."""
+        groups = [list(group) for _, group in groupby(requests, key=lambda r: r.messages)]
+        if hold:
+            self._held = groups.pop()
+        for group in groups:
+            yield from map(Ticket, pages(group, _MOST))

@@ -6,8 +6,9 @@ its time has come and asks another one meanwhile.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from tenacity import Future, RetryCallState, Retrying, retry_if_exception
 from tenacity.stop import stop_base
@@ -15,6 +16,9 @@ from tenacity.wait import wait_exponential_jitter
 
 from synthkd.records import Request
 from synthkd.teachers.base import AttemptError
+
+if TYPE_CHECKING:
+    from synthkd.teachers.lanes import Lane
 
 _BACKOFF = wait_exponential_jitter(multiplier=0.5, max=60.0)  # seconds
 PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
@@ -24,13 +28,15 @@ PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one reques
 class Ticket:
     """Requests that are asked together, and how that went until now.
 
-    `failures` are those that count; being told to come later does not.
+    `failures` are those that count; being told to come later, first at `refused_at`, does
+    not. `failed_at` is who failed last: another is asked next, where there is one.
     """
 
     requests: Sequence[Request]
     failures: int = 0
     refusals: int = 0
-    since: float = field(default_factory=time.monotonic)
+    refused_at: float = 0.0
+    failed_at: "Lane | None" = None
 
 
 class Policy:
@@ -50,17 +56,24 @@ class Policy:
 
     def wait(self, ticket: Ticket, error: AttemptError) -> float | None:
         """Return the seconds until `ticket` is tried again, or None if it is not."""
-        is_refusal = error.status == HTTPStatus.TOO_MANY_REQUESTS
-        ticket.refusals += is_refusal
-        ticket.failures += not is_refusal
+        is_later = is_refusal(error)
+        if is_later and not ticket.refusals:
+            ticket.refused_at = time.monotonic()
+        ticket.refusals += is_later
+        ticket.failures += not is_later
         state = RetryCallState(self._policy, None, (ticket,), {})
-        state.attempt_number = max(1, ticket.refusals if is_refusal else ticket.failures)
+        state.attempt_number = max(1, ticket.refusals if is_later else ticket.failures)
         state.outcome = Future(state.attempt_number)
         state.outcome.set_exception(error)
         if not self._policy.retry(state) or self._policy.stop(state):
             return None
         seconds = float(self._policy.wait(state))
         return seconds if seconds <= PATIENCE else None
+
+
+def is_refusal(error: AttemptError) -> bool:
+    """Return whether a server said "later", which is no failure."""
+    return error.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 class _Stop(stop_base):
@@ -71,7 +84,7 @@ class _Stop(stop_base):
 
     def __call__(self, retry_state: RetryCallState) -> bool:
         (ticket,) = retry_state.args
-        is_late = time.monotonic() - ticket.since > PATIENCE
+        is_late = time.monotonic() - ticket.refused_at > PATIENCE
         return ticket.failures >= self.max_attempts or bool(ticket.refusals and is_late)
 
 

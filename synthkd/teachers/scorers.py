@@ -3,27 +3,24 @@
     messages, completion ──request──► Request ──ask──► raw answer ──parse──► Completion (+ logprobs)
 
 To the engine a scorer is a teacher, so that limits, retries, the budget and "paid once"
-hold for scores as for answers. What a server says of a text does not tell where in it the
-completion begins: its raw answer is stored after a line that does.
+hold for scores as for answers.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
-
-from msgspec import DecodeError, Struct
-from msgspec.json import Decoder
 
 from synthkd.errors import ConfigError
 from synthkd.records import LENGTH, Completion, Json, Message, Request
 from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError, MalformedAnswerError, Teacher
 from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.scored import PROVIDER, read_tokenizer, write_label
 from synthkd.teachers.scoring import (
     Form,
     IgnoredError,
     UnscoredError,
+    Vocabulary,
     parse_score,
     score_one,
     score_request,
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from synthkd.teachers.local import LocalTeacher
     from synthkd.teachers.openai import OpenAITeacher
 
-UNSCORED = "unscored"  # the finish reason of an answer that has none; its text says why
-_SCORED = "scored"
 _IN_PROCESS = frozenset({"local", "vllm"})
 _ONE_TOKEN: Mapping[str, Json] = {"max_tokens": 1}
 
@@ -51,16 +46,23 @@ class Scorer(Teacher, Protocol):
         """
 
 
-def connect_scorers(options: TeacherOptions, form: Form | None = None) -> Sequence[Scorer]:
+def connect_scorers(
+    options: TeacherOptions, form: Form | None = None, tokenizer: Path | None = None
+) -> Sequence[Scorer]:
     """Return the scorer once for each address and key; nothing is sent yet.
 
-    `form` is how a server is asked: `chat` where nobody says.
+    `form` is how a server is asked: `chat` where nobody says. `tokenizer` is the
+    `tokenizer.json` of what it serves, or its folder: tokens are then known by their ids,
+    and otherwise by their texts, which are all alike for parts of a character.
 
     Raises:
         ConfigError: That teacher cannot score, or an option of it is wrong.
         MissingExtraError: A local teacher needs `synthkd[train]`.
     """
-    mistakes = _find_mistakes(options, form)
+    if tokenizer is not None:
+        tokenizer = tokenizer.expanduser().resolve()
+        tokenizer = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    mistakes = _find_mistakes(options, form, tokenizer)
     if options.provider in _IN_PROCESS and not mistakes:
         return (LocalScorer(cast("LocalTeacher", options.connect()), options),)
     if options.provider == "openai" and not mistakes:
@@ -68,7 +70,7 @@ def connect_scorers(options: TeacherOptions, form: Form | None = None) -> Sequen
 
         teachers = OpenAITeacher.connect_all(options)
         if not any(teacher.server.is_home for teacher in teachers):
-            return tuple(ServedScorer(teacher, options, form or "chat") for teacher in teachers)
+            return tuple(ServedScorer(t, options, form or "chat", tokenizer) for t in teachers)
         mistakes.append(
             f"{teachers[0].host} gives log-probabilities of what it writes alone, not of what it "
             "reads; name a server that does (vLLM) by its base_url"
@@ -79,15 +81,22 @@ def connect_scorers(options: TeacherOptions, form: Form | None = None) -> Sequen
 class ServedScorer:
     """A teacher behind a server, asked by `score_request`."""
 
-    provider: ClassVar[str] = "openai-score"
+    provider: ClassVar[str] = PROVIDER
     batch_size: ClassVar[int] = 1
     defaults: ClassVar[Mapping[str, Json]] = _ONE_TOKEN
 
-    def __init__(self, teacher: "OpenAITeacher", options: TeacherOptions, form: Form) -> None:
-        """Ask `teacher` in `form`."""
+    def __init__(
+        self,
+        teacher: "OpenAITeacher",
+        options: TeacherOptions,
+        form: Form,
+        tokenizer: Path | None = None,
+    ) -> None:
+        """Ask `teacher` in `form`; `tokenizer` is the file of its tokenizer."""
         self.model, self.endpoint, self.host = teacher.model, teacher.endpoint, teacher.host
         self.limit_name = teacher.limit_name
         self._teacher, self._options, self._form = teacher, options, form
+        self._tokenizer = tokenizer
         self._is_heeded = False
 
     def request(
@@ -114,10 +123,11 @@ class ServedScorer:
         answer = await score_one(self._teacher, request)
         if not self._is_heeded:
             self._require_heeded(request, answer)
-        return [answer._replace(body=_label(request) + answer.body)]
+        return [answer._replace(body=write_label(request, self._tokenizer) + answer.body)]
 
-    def vocabulary(self) -> None:
-        """Know nothing of it: tokens come as text."""
+    def vocabulary(self) -> Vocabulary | None:
+        """Return its tokenizer's fingerprint and the bytes of each id, if its file is named."""
+        return read_tokenizer(self._tokenizer) if self._tokenizer else None
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -125,16 +135,19 @@ class ServedScorer:
 
     def _require_heeded(self, request: Request, answer: Answer) -> None:
         """Refuse a server that ignores what it is asked, before more is paid for."""
+        why = ""
         try:
-            parse_score(answer.body, request)
+            is_scored = _try_score(answer.body, request)
+            if is_scored and not _try_score(answer.body, request, self.vocabulary()):
+                why = f"{self._tokenizer} is not the tokenizer of what the server serves"
         except IgnoredError as error:
-            raise AttemptError(
-                str(error), status=200, body=answer.body, is_fatal=True, headers=answer.headers
-            ) from None
+            why = str(error)
         except MalformedAnswerError:
             return
-        except UnscoredError:
-            pass  # this text it could not, but it tried
+        if why:
+            raise AttemptError(
+                why, status=200, body=answer.body, is_fatal=True, headers=answer.headers
+            )
         self._is_heeded = True
 
 
@@ -186,78 +199,26 @@ class LocalScorer:
         await self._teacher.close()
 
 
-class _Details(Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Billed(Struct):
-    usage: _Usage | None = None
-
-
-_decode_usage = Decoder(_Billed).decode
-
-
-def parse(body: bytes) -> Completion:
-    """Return the completion that was scored, with the log-probabilities that a server told.
-
-    One that it could not score has none: its finish reason is `unscored`, its text says why.
-
-    Raises:
-        MalformedAnswerError: The bytes are no such answer, or this time it ignored the question.
-    """
-    label, _, answer = body.partition(b"\n")
+def _try_score(body: bytes, request: Request, vocabulary: Vocabulary | None = None) -> bool:
+    """Return whether `body` scores what it was asked; raise if it ignores that it was."""
     try:
-        request = _read_label(label)
-        logprobs = parse_score(answer, request)
-    except IgnoredError as error:
-        raise MalformedAnswerError(str(error)) from error
-    except UnscoredError as error:
-        return _complete(str(error), UNSCORED, answer)
-    return replace(_complete(request.messages[-1].content, _SCORED, answer), logprobs=logprobs)
+        parse_score(body, request, vocabulary)
+    except IgnoredError:
+        raise
+    except UnscoredError:
+        return False
+    return True
 
 
-def _complete(text: str, finish_reason: str, answer: bytes) -> Completion:
-    """Return a completion with what its answer says was paid for."""
-    usage = None
-    with suppress(DecodeError, UnicodeDecodeError, RecursionError):
-        usage = _decode_usage(answer).usage
-    usage = usage or _Usage()
-    return Completion(
-        text=text,
-        finish_reason=finish_reason,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=(usage.prompt_tokens_details or _Details()).cached_tokens,
-    )
-
-
-def _label(request: Request) -> bytes:
-    """Return the line that says what was scored."""
-    *messages, completion = request.messages
-    prompt = "".join(message.content for message in messages)
-    form = request.parameters["score"]
-    told = {"form": form, "prompt": prompt, "completion": completion.content}
-    return json.dumps(told).encode() + b"\n"
-
-
-def _read_label(label: bytes) -> Request:
-    """Return as much of the request as reading its answer takes."""
-    try:
-        told = json.loads(label)
-        messages = (Message("user", told["prompt"]), Message("assistant", told["completion"]))
-        return Request(messages, endpoint="", model="", parameters={"score": told["form"]})
-    except (ValueError, LookupError, TypeError) as error:
-        raise MalformedAnswerError(f"nothing says what was scored: {error!r}") from error
-
-
-def _find_mistakes(options: TeacherOptions, form: Form | None) -> list[str]:
+def _find_mistakes(options: TeacherOptions, form: Form | None, tokenizer: Path | None) -> list[str]:
     mistakes = []
+    if tokenizer is not None and options.provider in _IN_PROCESS:
+        mistakes.append("a tokenizer is named, and a teacher in this process has its own; drop it")
+    elif tokenizer is not None:
+        try:
+            read_tokenizer(tokenizer)
+        except AttemptError as error:
+            mistakes.append(str(error))
     if options.provider not in {"openai", *_IN_PROCESS}:
         mistakes.append(
             f"{options.provider} tells nothing of a text it is given; ask openai/NAME at the "

@@ -114,7 +114,8 @@ class Scribe:
         return reading
 
     async def _flush(self) -> None:
-        unsaved, self._unsaved, self._size = self._unsaved, [], 0
-        if unsaved:
+        if self._unsaved:
             async with self.lock:
-                await self._apart(ledger.record, self._corpus, unsaved)
+                await self._apart(ledger.record, self._corpus, self._unsaved)
+        # Not before: what could not be recorded stands in the journal, which the next one empties.
+        self._unsaved, self._size = [], 0

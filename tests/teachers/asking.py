@@ -18,12 +18,12 @@ def ask(
 
 
 def put(teacher: Teacher, request: Request) -> bytes:
-    """Return the raw answer of `teacher` to `request`, and close it."""
+    """Return the raw body of what `teacher` answers to `request`, and close it."""
 
     async def ask_and_close() -> bytes:
         try:
             (answer,) = await teacher.ask([request])
-            return answer
+            return answer.body
         finally:
             await teacher.close()
 

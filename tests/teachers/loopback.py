@@ -23,7 +23,8 @@ class Reply:
     """What the server does with one request.
 
     `sent` is how many bytes of the body it sends before it hangs up, having promised all
-    of them; `is_silent` means that it never answers, and hangs up when it is closed.
+    of them, or, where `is_chunked`, having promised more; `is_silent` means that it never
+    answers, and hangs up when it is closed.
     """
 
     body: bytes = b"{}"
@@ -31,6 +32,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
     is_silent: bool = False
+    is_chunked: bool = False
 
     @classmethod
     def of(cls, body: Json, status: int = 200, **headers: str) -> "Reply":
@@ -50,9 +52,10 @@ class Reply:
         return cls(b"<html><body>Sign in</body></html>", 200, {"content-type": "text/html"})
 
     @classmethod
-    def cut(cls, sent: int = 20) -> "Reply":
+    def cut(cls, sent: int = 20, *, is_chunked: bool = False) -> "Reply":
         """Return an answer whose connection is lost after `sent` bytes of its body."""
-        return cls(json.dumps(chat("never read to its end")).encode(), sent=sent)
+        body = json.dumps(chat("never read to its end")).encode()
+        return cls(body, sent=sent, is_chunked=is_chunked)
 
     @classmethod
     def hang(cls) -> "Reply":
@@ -61,11 +64,16 @@ class Reply:
 
 
 class Asked(NamedTuple):
-    """One request as it came; the names of its headers are in lower case."""
+    """One request as it came; the names of its headers are in lower case.
+
+    Requests over one connection have one `connection`.
+    """
 
     path: str
     headers: Mapping[str, str]
     body: Json
+    raw: bytes = b""
+    connection: int = 0
 
 
 def chat(text: str | None = "yes", *, finish_reason: str = "stop", **message: Json) -> Json:
@@ -98,9 +106,26 @@ def answer_yes(asked: Asked) -> Reply:
     """Answer every request, in the protocol of its path."""
     if asked.path.endswith("/v1/messages"):
         return Reply.of(message())
+    if asked.path.endswith("/v1/responses"):
+        return Reply.of(response())
     if asked.path.endswith("/v1/chat/completions"):
         return Reply.of(chat())
     return Reply.fault(404, "not_found_error", f"no such path: {asked.path}")
+
+
+def response(*items: Json, status: str = "completed", **fields: Json) -> Json:
+    """Return a response of `items`, by default one message."""
+    part = {"type": "output_text", "text": "yes", "annotations": []}
+    says = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "status": status,
+        "model": "m",
+        "output": list(items) or [says],
+        "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
+        **fields,
+    }
 
 
 class Loopback:
@@ -173,16 +198,21 @@ def _handler_of(loopback: Loopback) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = loopback.reply_to(Asked(self.path, headers, json.loads(raw)))
+            asked = Asked(self.path, headers, json.loads(raw), raw, self.client_address[1])
+            reply = loopback.reply_to(asked)
             if reply.is_silent:
                 self.close_connection = True
                 return
             self.send_response(reply.status)
             for name, value in ({"content-type": "application/json"} | dict(reply.headers)).items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(reply.body)))
+            if reply.is_chunked:
+                self.send_header("transfer-encoding", "chunked")
+            else:
+                self.send_header("content-length", str(len(reply.body)))
             self.end_headers()
-            self.wfile.write(reply.body[: reply.sent])
+            sent = reply.body[: reply.sent]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent) if reply.is_chunked else sent)
             self.close_connection = reply.sent is not None
 
         def log_message(self, *_: object) -> None:

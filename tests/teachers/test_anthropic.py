@@ -68,6 +68,87 @@ def test_a_longer_answer_can_be_asked_for_than_the_sdk_would_wait_for(loopback: 
     assert loopback.requests[0].body["max_tokens"] == 64_000
 
 
+def test_the_longest_answer_is_part_of_the_request_even_if_nobody_says_it(
+    loopback: Loopback,
+) -> None:
+    unsaid, said = options(loopback), options(loopback, parameters={"max_tokens": 1024})
+
+    keys = {each.request(each.connect(), HELLO).key for each in (unsaid, said)}
+
+    assert len(keys) == 1
+    assert options(loopback).connect().defaults == {"max_tokens": 1024}
+
+
+def remembered(text: str, lifetime: str = "5m") -> Any:
+    control = {"type": "ephemeral", "ttl": lifetime}
+    return [{"type": "text", "text": text, "cache_control": control}]
+
+
+FEW_SHOT = [Message("user", "1?"), Message("assistant", "One."), Message("user", "2?")]
+
+
+@pytest.mark.parametrize(
+    ("conversation", "system", "contents"),
+    [
+        pytest.param(
+            [Message("system", "Count."), *FEW_SHOT],
+            remembered("Count."),
+            ["1?", remembered("One."), "2?"],
+            id="what-comes-before-the-last-turn",
+        ),
+        pytest.param(
+            [*FEW_SHOT, Message("assistant", "Tw")],
+            None,
+            ["1?", remembered("One."), "2?", "Tw"],
+            id="a-begun-answer-is-of-the-last-turn",
+        ),
+        pytest.param(
+            [Message("system", "Count."), Message("user", "2?")],
+            remembered("Count."),
+            ["2?"],
+            id="the-system-prompt-alone",
+        ),
+        pytest.param(
+            [Message("user", "1?"), Message("assistant", ""), Message("user", "2?")],
+            None,
+            ["1?", "", "2?"],
+            id="nothing-is-not-remembered",
+        ),
+        pytest.param([Message("user", "2?")], None, ["2?"], id="nothing-is-shared"),
+    ],
+)
+def test_what_prompts_share_is_remembered_when_asked_for(
+    loopback: Loopback, conversation: list[Message], system: Any, contents: list[Any]
+) -> None:
+    ask(options(loopback, prompt_caching="5m"), conversation)
+
+    (asked,) = loopback.requests
+    assert asked.body.get("system") == system
+    assert [turn["content"] for turn in asked.body["messages"]] == contents
+
+
+def test_remembering_is_no_other_request(loopback: Loopback) -> None:
+    keys = set()
+    for lifetime in (None, "5m", "1h"):
+        each = options(loopback, prompt_caching=lifetime)
+        keys.add(each.request(each.connect(), HELLO).key)
+
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("given", [{"api": "responses"}, {"share_prompt": True}])
+def test_options_of_another_protocol_are_refused(loopback: Loopback, given: Any) -> None:
+    with pytest.raises(ConfigError, match="OpenAI's protocol; drop it"):
+        options(loopback, **given).connect()
+
+
+def test_what_openai_remembers_is_not_for_us_to_say(loopback: Loopback) -> None:
+    wrong = TeacherOptions(model="openai/m", base_url=loopback.url, prompt_caching="5m")
+
+    with pytest.raises(ConfigError, match="caches by itself"):
+        wrong.connect()
+
+
 def test_a_schema_and_tools_are_sent_with_the_request(loopback: Loopback) -> None:
     low = options(loopback, parameters={"output_config": {"effort": "low"}})
     teacher = AnthropicTeacher.connect(low)
@@ -196,7 +277,10 @@ def test_tokens_of_the_cache_are_prompt_tokens_too() -> None:
     answer = message()
     answer["usage"] |= {"cache_creation_input_tokens": 10, "cache_read_input_tokens": 100}
 
-    assert parse_json(answer).prompt_tokens == 117
+    completion = parse_json(answer)
+
+    assert completion.prompt_tokens == 117
+    assert (completion.cached_tokens, completion.cache_write_tokens) == (100, 10)
 
 
 @pytest.mark.parametrize(

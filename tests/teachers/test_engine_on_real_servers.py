@@ -13,7 +13,7 @@ import pytest
 
 from synthkd.corpus.store import open_corpus
 from synthkd.records import Message
-from synthkd.teachers.base import TeacherOptions
+from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.engine import ask_all
 
 

@@ -1,14 +1,11 @@
 import socket
-from dataclasses import replace
 
-import httpx2
 import pytest
 
-from synthkd.teachers import TeacherOptions
+from synthkd.teachers import TeacherOptions, parse
 from synthkd.teachers.base import AttemptError
-from synthkd.teachers.openai import OpenAITeacher
-from tests.teachers.asking import HELLO, ask, put
-from tests.teachers.loopback import Loopback, Reply
+from tests.teachers.asking import ask
+from tests.teachers.loopback import Loopback, Reply, chat
 
 SECRET = "sk-a-key-that-nobody-may-see"  # noqa: S105  opens nothing
 
@@ -55,7 +52,7 @@ def test_a_failure_says_whether_another_try_can_do_better(
     assert (caught.value.is_retryable, caught.value.is_fatal) == (is_retryable, is_fatal)
     assert (caught.value.status, caught.value.body) == (reply.status, reply.body)
     assert str(reply.status) in str(caught.value)
-    assert len(loopback.requests) == 1  # the SDK tries nothing again on its own
+    assert len(loopback.requests) == 1  # nothing is tried again here
 
 
 def test_a_server_says_how_long_to_wait(loopback: Loopback) -> None:
@@ -75,6 +72,7 @@ def test_a_server_says_how_long_to_wait(loopback: Loopback) -> None:
         pytest.param(Reply(b'{"choices": [{"mess'), b'{"choices": [{"mess', id="cut-by-a-proxy"),
         pytest.param(Reply.fault(200), Reply.fault(200).body, id="error-sent-as-a-success"),
         pytest.param(Reply.cut(), b"", id="connection-lost"),
+        pytest.param(Reply.cut(is_chunked=True), b"", id="connection-lost-between-chunks"),
     ],
 )
 def test_what_is_no_whole_answer_is_asked_for_again(
@@ -102,16 +100,15 @@ def test_a_server_that_is_not_there_may_come_back() -> None:
 
 def test_a_server_that_never_answers_is_given_up_on(loopback: Loopback) -> None:
     loopback.script(Reply.hang())
-    teacher = OpenAITeacher.connect(options(loopback))
-    hurried = replace(teacher, client=teacher.client.with_options(timeout=httpx2.Timeout(0.05)))
+    hurried = options(loopback).model_copy(update={"timeout_s": 0.05})
 
-    with pytest.raises(AttemptError, match="Timeout") as caught:
-        put(hurried, options(loopback).request(hurried, HELLO))
+    with pytest.raises(AttemptError, match=r"Timeout.*0\.05 s") as caught:
+        ask(hurried)
 
     assert caught.value.is_retryable
 
 
-@pytest.mark.parametrize("status", [200, 401, 500])
+@pytest.mark.parametrize("status", [200, 308, 401, 500])
 def test_a_server_that_repeats_the_key_does_not_get_it_into_messages_or_bodies(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
@@ -130,3 +127,23 @@ def test_a_wrong_key_is_told_with_the_variable_to_set(loopback: Loopback) -> Non
 
     with pytest.raises(AttemptError, match=r"401 invalid_api_key: Incorrect.*OPENAI_API_KEY"):
         ask(options(loopback))
+
+
+def test_an_answer_that_repeats_the_key_is_stored_without_it(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    loopback.script(Reply.of(chat(f"Your key is {SECRET}.")))
+
+    body = ask(options(loopback))
+
+    assert parse("openai", body).text == "Your key is ***."
+
+
+def test_a_stand_in_for_a_key_may_be_a_word_of_an_answer(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    loopback.script(Reply.of(chat("EMPTY is a word.")))
+
+    assert parse("openai", ask(options(loopback))).text == "EMPTY is a word."

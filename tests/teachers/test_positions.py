@@ -1,12 +1,16 @@
+import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthkd.corpus.logprobs import FLOOR
 from synthkd.records import Position, TokenLogprobs
-from synthkd.teachers.positions import read_positions
+from synthkd.teachers import positions
+from synthkd.teachers.positions import Entry, loosen, read_positions
 
 
 def entry(token: str, p: float, *listed: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -16,8 +20,14 @@ def entry(token: str, p: float, *listed: dict[str, Any], **more: Any) -> dict[st
 
 
 def read(*entries: dict[str, Any]) -> TokenLogprobs:
-    logprobs = read_positions(entries)
+    """Return what both roads say of `entries`; only the loose one takes half a character."""
+    logprobs = read_positions([loosen(entry) for entry in entries])
     assert logprobs is not None
+    try:
+        typed = msgspec.json.decode(json.dumps(entries), type=list[Entry])
+    except msgspec.DecodeError:
+        return logprobs
+    assert read_positions(typed) == logprobs
     return logprobs
 
 
@@ -83,12 +93,47 @@ def test_a_server_without_bytes_has_its_tokens_read_as_utf8(token: str, expected
     assert sampled(read({**given, "top_logprobs": [given]})) == expected
 
 
-def test_ids_are_numbers_of_this_value_alone() -> None:
+def test_a_token_has_one_number_wherever_it_stands() -> None:
     logprobs = read(entry("b", 0.6, entry("a", 0.3)), entry("a", 0.9, entry("<|im_end|>", 0.1)))
 
     assert logprobs.vocabulary == ""
-    assert logprobs.tokens == {0: b"b", 1: b"a", 2: b"<|im_end|>"}
-    assert [a.token_id for a in logprobs.positions[1].top] == [1, 2]
+    assert candidates(logprobs, 1) == [(b"a", 0.9), (b"<|im_end|>", 0.1)]
+    assert logprobs.positions[0].top[1].token_id == logprobs.positions[1].top[0].token_id
+
+
+def test_numbers_begin_anew_before_a_server_fills_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(positions, "_MOST_STRINGS", 100)
+    words = [f"word {number}" for number in range(300)]
+
+    given = [read_positions([loosen(entry(word, 0.5))]) for word in words]
+
+    assert [sampled(logprobs).decode() for logprobs in given] == words
+    assert max(len(logprobs.tokens) for logprobs in given[100:]) <= 102
+
+
+def test_candidates_no_blob_keeps_are_left_to_the_tail_and_the_sampled_one_is_not() -> None:
+    logprobs = read(entry("z", 1e-6, entry("a", 0.9), entry("b", FLOOR / 2), entry("z", 1e-6)))
+
+    assert candidates(logprobs) == [(b"a", 0.9), (b"z", 1e-6)]
+    assert sampled(logprobs) == b"z"
+    assert logprobs.positions[0].tail == pytest.approx(0.1 - 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("token", "spelled"),
+    [
+        pytest.param("\u2581the", b" the", id="a-sentencepiece"),
+        pytest.param("<0x0A>", b"\n", id="a-byte"),
+        pytest.param("bytes:\\xe2\\x9c", b"\xe2\x9c", id="half-a-character"),
+        pytest.param("", b"\xe2", id="nothing"),
+    ],
+)
+def test_bytes_tell_what_a_text_does_not(token: str, spelled: bytes) -> None:
+    given = {"token": token, "logprob": -0.5, "bytes": list(spelled)}
+
+    assert sampled(read({**given, "top_logprobs": [given, entry("a", 0.1)]})) == spelled
 
 
 @pytest.mark.parametrize("logprob", [-9999.0, -math.inf])
@@ -106,22 +151,6 @@ def test_a_sampled_token_alone_leaves_the_rest_to_the_tail() -> None:
 
     assert len(position.top) == 1
     assert position.tail == pytest.approx(0.75)
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        pytest.param([], id="none"),
-        pytest.param([{"token": "a", "logprob": None}], id="no-number"),
-        pytest.param([{"token": "a", "logprob": math.nan}], id="nan"),
-        pytest.param([{"logprob": -1.0}], id="no-token"),
-        pytest.param([{"token": "a", "bytes": [300], "logprob": -1.0}], id="no-byte"),
-        pytest.param(["a"], id="no-entry"),
-        pytest.param([entry("a", 0.5), {"token": "a"}], id="one-of-two"),
-    ],
-)
-def test_what_cannot_be_read_is_as_if_not_given(entries: list[Any]) -> None:
-    assert read_positions(entries) is None
 
 
 _logprob = st.floats(-9999, 0.01, allow_nan=False)
@@ -147,7 +176,8 @@ def test_whatever_a_server_gives_becomes_a_regular_position(
     ):
         assert_is_regular(position)
         assert sampled(logprobs, index) == token.encode("utf-8", "surrogatepass")
-        assert len(position.top) == len({token} | {each for each, _ in listed})
+        likely = {each for each, logprob in listed if logprob >= math.log(FLOOR)}
+        assert len(position.top) == len({token} | likely)
 
 
 def assert_is_regular(position: Position) -> None:

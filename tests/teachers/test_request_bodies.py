@@ -105,6 +105,40 @@ def test_openai_takes_what_is_sent(
 
 
 @pytest.mark.parametrize(
+    ("parameters", "logprobs"),
+    [
+        pytest.param({}, 0, id="plain"),
+        pytest.param(
+            {
+                "temperature": 0.7,
+                "max_tokens": 400,
+                "reasoning": {"effort": "low", "summary": "auto"},
+                "text": {"verbosity": "low"},
+            },
+            20,
+            id="parameters",
+        ),
+    ],
+)
+def test_openai_takes_what_is_sent_by_the_responses_api(
+    loopback: Loopback, parameters: dict[str, Any], logprobs: int
+) -> None:
+    document = Document("openai-small.json", "/responses")
+
+    body = sent(
+        loopback,
+        model="openai/m",
+        api="responses",
+        base_url=f"{loopback.url}/v1",
+        parameters=parameters,
+        logprobs=logprobs,
+    )
+
+    assert document.find_errors(body) == []
+    assert document.find_unknown(body) == set()
+
+
+@pytest.mark.parametrize(
     "parameters",
     [
         pytest.param({}, id="plain"),
@@ -128,12 +162,18 @@ def test_anthropic_takes_what_is_sent(loopback: Loopback, parameters: dict[str, 
     [
         ("openai-small.json", "/chat/completions", {"top_logprobs": 50}),
         ("openai-small.json", "/chat/completions", {"messages": []}),
+        ("openai-small.json", "/responses", {"top_logprobs": 50}),
+        ("openai-small.json", "/responses", {"input": [{"role": "bot", "content": "?"}]}),
         ("anthropic-small.json", "/v1/messages", {"max_tokens": 0}),
         ("anthropic-small.json", "/v1/messages", {"messages": [{"role": "system"}]}),
     ],
 )
 def test_the_documents_do_refuse_what_is_wrong(name: str, path: str, wrong: Any) -> None:
-    right = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "?"}]}
+    right: dict[str, Any] = {"model": "m"}
+    if path == "/responses":
+        right["input"] = "?"
+    else:
+        right |= {"max_tokens": 1, "messages": [{"role": "user", "content": "?"}]}
 
     assert Document(name, path).find_errors(right) == []
     assert Document(name, path).find_errors(right | wrong) != []

@@ -7,7 +7,7 @@ from synthkd.records import Completion
 from synthkd.teachers import MalformedAnswerError, parse, plain
 from tests.teachers.loopback import Reply, chat, message
 
-HEAVY = ("openai", "anthropic", "httpx2", "torch", "transformers", "duckdb")
+HEAVY = ("aiohttp", "openai", "anthropic", "httpx2", "torch", "transformers", "duckdb")
 
 
 @pytest.mark.parametrize(

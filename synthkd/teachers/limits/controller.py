@@ -18,9 +18,11 @@ from typing import Literal, NamedTuple
 
 from synthkd.teachers.limits.headers import LIMITS, Stated, read_limits
 from synthkd.teachers.limits.learning import UNITS
-from synthkd.teachers.limits.pacing import CATCH_UP, Pacer
+from synthkd.teachers.limits.pacing import Pacer
 from synthkd.teachers.limits.refusals import Refusals
 from synthkd.teachers.limits.sends import Sends
+from synthkd.teachers.limits.shared import SharedBudget
+from synthkd.teachers.limits.sharing import Sharing
 from synthkd.teachers.limits.window import Window
 
 Bottleneck = Literal[
@@ -30,6 +32,7 @@ Bottleneck = Literal[
 _MINUTE = 60.0
 _SHARE = 0.99  # of a stated rate: the server's clock and ours are not one
 _OVERLOADED = {None, 408, 503, 504, 529}
+_ROUNDING = 1e-6  # seconds
 _PER_MINUTE: tuple[Bottleneck, Bottleneck] = "requests per minute", "tokens per minute"
 _GLANCE = 0.1  # seconds at most between two looks: a pace that is being learnt rises
 _MEMORY = 0.98  # of earlier calls, when estimates are corrected
@@ -55,7 +58,7 @@ class LimitState(NamedTuple):
 class _Waiter(NamedTuple):
     tokens: int
     came: float
-    go: asyncio.Future[None]
+    go: asyncio.Future[float]
 
 
 class Limits:
@@ -71,9 +74,13 @@ class Limits:
         concurrency: int,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        shared: SharedBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Allow `concurrency` calls in flight at most; a rate that is given is never exceeded."""
+        """Allow `concurrency` calls in flight at most; a rate that is given is never exceeded.
+
+        The rates, but not the calls in flight, are those of all processes that have `shared`.
+        """
         self._clock = clock
         self._sends = Sends()
         self._window = Window(concurrency, self._sends)
@@ -82,7 +89,8 @@ class Limits:
         self._said: tuple[str | None, ...] = ()  # the headers that were read last
         self._rates: list[float | None] = [None, None]  # stated, a second: requests, tokens
         self._refusals = Refusals(self._sends)
-        self._pacers = Pacer(), Pacer()
+        self._sharing = Sharing(shared, self._sends, self._refusals) if shared else None
+        self._pacers = tuple(Pacer(is_leased=self._sharing is not None) for _ in UNITS)
         self._in_flight = 0
         self._waiting: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -92,17 +100,17 @@ class Limits:
         self._holding: Bottleneck = "teacher"  # what held the next call back when we last looked
         self._state_rates()
 
-    async def admit(self, tokens: int) -> None:
-        """Wait until one more call may go, and count it in flight."""
+    async def admit(self, tokens: int) -> float:
+        """Wait until one more call may go, count it in flight, and return when it was let go."""
         now = self._clock()
         if not self._waiting and self._wait(tokens, now, now)[0] <= 0:
             self._go(tokens, now, now)
-            return
+            return now
         waiter = _Waiter(tokens, now, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._pump()
         try:
-            await waiter.go
+            return await waiter.go
         except asyncio.CancelledError:
             if not waiter.go.cancelled():
                 self._in_flight -= 1
@@ -118,26 +126,30 @@ class Limits:
         used: int | None,
         retry_after: float | None,
         seconds: float,
+        went: float | None = None,
     ) -> None:
         """Learn from the end of one call, however it ended, and let the next ones go.
 
         `status` is None where the connection failed or the time was up. `estimated` is what
-        `admit` was told, `used` the tokens that were counted, `seconds` how long it took.
+        `admit` was told, `used` the tokens that were counted, `seconds` how long it took, and
+        `went` what `admit` returned: calls that were let go together are told apart by it.
         """
         now = self._clock()
-        sent_at = now - seconds
+        sent_at = now - seconds if went is None else went
         tokens = estimated * self._used / self._estimated
         if headers:
             self._read(headers)
-        if retry_after is not None and status != HTTPStatus.OK:
-            self._refusals.cool(retry_after, now)
+        rest = (retry_after or 0.0) if status != HTTPStatus.OK else 0.0
+        if rest:
+            self._learn(now, lambda: self._refusals.cool(rest, now))
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._refusals.refused(tokens, sent_at, now, retry_after or 0.0)
+            self._learn(now, lambda: self._refusals.refused(tokens, sent_at, now, rest))
         elif status in _OVERLOADED:
             self._window.overloaded(now, sent_at)
         elif status == HTTPStatus.OK:
             self._latency += (seconds - self._latency) / 8 if self._latency else seconds
-            self._refusals.passed(sent_at, now)
+            if self._refusals.passed(sent_at):
+                self._learn(now, lambda: self._refusals.flow(now))
             is_full = self._in_flight >= int(self._window.size) and self._refusals.is_calm(now)
             self._window.answered(now, seconds, is_full=is_full)
             if used is not None:
@@ -180,17 +192,33 @@ class Limits:
         if self._in_flight >= int(self._window.size):
             is_top = self._window.size >= self._window.top
             return inf, "concurrency" if is_top else "teacher"
+        if self._sharing and self._sharing.is_due(now):
+            self._sharing.exchange(now)
         seconds = self._refusals.wait(now)
         if seconds > 0:
             return seconds, "cool-down"
+        if self._refusals.is_probing:
+            self._learn(now, lambda: self._refusals.flow(now))
         bottleneck: Bottleneck = "teacher"
         for index, amount in enumerate((1, tokens * self._used / self._estimated)):
             rate = self._rate(index, now)
             if rate is not None:
-                wait = self._pacers[index].ready_at(amount, rate, came, now) - now
+                pacer = self._pacers[index]
+                ready_at = pacer.ready_at(amount, rate, came, now)
+                if self._sharing and ready_at > pacer.lease_end + _ROUNDING:
+                    self._sharing.lease(index, pacer, amount, rate, now)
+                    ready_at = pacer.ready_at(amount, rate, came, now)
+                wait = ready_at - now
                 if wait > seconds:
                     seconds, bottleneck = wait, _PER_MINUTE[index]
         return seconds, bottleneck
+
+    def _learn(self, now: float, change: Callable[[], None]) -> None:
+        """Change what is known of the limits, and tell other processes."""
+        if self._sharing:
+            self._sharing.exchange(now, change)
+        else:
+            change()
 
     def _rate(self, index: int, now: float) -> float | None:
         """Return the requests (0) or tokens (1) a second that may go; None for no bound."""
@@ -236,7 +264,7 @@ class Limits:
                 return
             self._waiting.popleft()
             self._go(waiter.tokens, waiter.came, now)
-            waiter.go.set_result(None)
+            waiter.go.set_result(now)
         self._holding = "teacher"
 
     def _read(self, headers: Mapping[str, str]) -> None:

@@ -14,10 +14,10 @@ class Pacer:
 
     __slots__ = ("lease_end", "paid_until")
 
-    def __init__(self) -> None:
-        """Start with nothing owed, and the whole future ours."""
+    def __init__(self, *, is_leased: bool = False) -> None:
+        """Start with nothing owed; the future is all ours, or to be leased bit by bit."""
         self.paid_until = -inf
-        self.lease_end = inf  # beyond this moment the rate is someone else's
+        self.lease_end = -inf if is_leased else inf  # from then on the rate is someone else's
 
     def ready_at(self, amount: float, rate: float, came: float, now: float) -> float:
         """Return the moment at which `amount` may go that waits since `came`."""

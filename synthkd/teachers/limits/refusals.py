@@ -5,6 +5,8 @@ flowing ──many in a row──► dry: nothing goes, then one probe, each wai
 └──────────────────────────── a probe is let through ──────────────┘
 """
 
+from math import inf
+
 from synthkd.teachers.limits.learning import Learner
 from synthkd.teachers.limits.sends import Sends, Suspicion
 
@@ -19,7 +21,8 @@ _GAP = 2  # requests that are left out after a refusal, so that the next has roo
 class Refusals:
     """Decides from refusals when calls may go, and how fast.
 
-    `cool_until` is the moment before which nothing may go, on the caller's clock.
+    `cool_until` is the moment before which nothing may go, on the caller's clock. What
+    becomes of calls that went before `settled` is dealt with already.
     """
 
     def __init__(self, sends: Sends) -> None:
@@ -27,39 +30,53 @@ class Refusals:
         self.learner = Learner(sends)
         self.cool_until = 0.0
         self._suspicion = Suspicion(sends)
-        self._settled = 0.0  # what becomes of calls that went before is dealt with already
+        self.settled = 0.0
+        self._stopped_at = 0.0
+        self._cleared = 0.0  # nothing that went before raises a suspicion
         self._patience = 0.0  # seconds until the next probe; 0 unless dry
-        self._probe: float | None = None  # when it went
+        self._probe = inf  # when it went
         self._delay = 0.0  # seconds that a refusal takes to come
         self._share = 0.0  # of attempts that were refused
         self._is_chance = False  # that calls are refused has nothing to do with their rate
 
     def is_calm(self, now: float) -> bool:
         """Whether nothing speaks for a limit that is not known."""
-        return self._suspicion.level(now - 2 * self._delay) <= 0
+        return self._suspicion.level(now) <= 0
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a call may go, as far as refusals tell; 0 for now."""
+        """Return the seconds until a call may go, as far as refusals tell; 0 for now.
+
+        Where a probe is out and it is 0, the probe was let through: `flow` again.
+        """
         if now < self.cool_until:
             return self.cool_until - now
-        if self._probe is None:
+        if self._probe == inf:
             return 0.0
         verdict = self._probe + min(max(2 * self._delay, _VERDICT[0]), _VERDICT[1])
-        if now < verdict:
-            return verdict - now
-        self._flow(now)
-        return 0.0
+        return max(0.0, verdict - now)
 
     def sent(self, now: float) -> None:
         """Note a call that goes now."""
-        if self._patience and self._probe is None:
+        if self._patience and self._probe == inf:
             self._probe = now
 
-    def passed(self, sent_at: float, now: float) -> None:
-        """Note that a call was let through."""
+    def passed(self, sent_at: float) -> bool:
+        """Note that a call was let through; return whether that means to `flow` again."""
         self._share -= self._share / _MEMORY
-        if self._probe is not None and sent_at >= self._probe:
-            self._flow(now)
+        return self.is_probing and sent_at >= self._probe
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the only call that may go now is one that tries."""
+        return self._probe < inf
+
+    def flow(self, now: float) -> None:
+        """Go on: the probe was let through."""
+        self._patience = 0.0
+        self._probe = inf
+        self.settled = self._cleared = now
+        if not self.learner.flow_again(now, self._stopped_at):
+            self._put_down_to_chance()
 
     def cool(self, seconds: float, now: float) -> None:
         """Obey a server that asks for `seconds` without calls."""
@@ -74,16 +91,15 @@ class Refusals:
         self._share += (1 - self._share) / _MEMORY
         self._delay = max(now - sent_at, 0.7 * self._delay)
         if self._patience:
-            if self._probe is not None and sent_at >= self._probe:
+            if self._probe < inf and sent_at >= self._probe:
                 self._patience = min(2 * self._patience, _PATIENCE[1])
                 self._hold(now)
             return
-        if sent_at < self._settled:
-            return
-        is_sure = self._suspicion.failed(sent_at)
-        if is_sure or (rest and not self.learner.is_learning and not self._is_noisy()):
+        is_sure = sent_at >= self._cleared and self._suspicion.failed(sent_at)
+        is_told = bool(rest) and not self.learner.is_learning and not self._is_noisy()
+        if is_sure or (is_told and sent_at >= self.settled):
             self._dry(now)
-        elif self.learner.is_learning:
+        elif self.learner.is_learning and sent_at >= self.settled:
             self._hit(sent_at, now, rest)
 
     def _is_noisy(self) -> bool:
@@ -91,30 +107,26 @@ class Refusals:
 
     def _hit(self, sent_at: float, now: float, rest: float) -> None:
         """Measure, or doubt that there is anything to be measured."""
-        self._settled = now
+        self.settled = now
         if self.learner.hit(sent_at, now, rest):
             self.cool(_GAP / self.learner.requests_per_second(now), now)
         elif self._suspicion.level(sent_at) >= _ROW:
             self._dry(now)
         else:
-            self._is_chance = True
-            self._suspicion.expect(self._share)
+            self._put_down_to_chance()
+
+    def _put_down_to_chance(self) -> None:
+        self._is_chance = True
+        self._suspicion.expect(self._share)
 
     def _dry(self, now: float) -> None:
         """Stop: everything is refused."""
         self.learner.run_dry(self._suspicion.since)
         self._suspicion.clear()
-        self._settled = now
+        self.settled = self._cleared = self._stopped_at = now
         self._patience = min(max(2 * self._delay, _PATIENCE[0]), _VERDICT[1])
         self._hold(now)
 
     def _hold(self, now: float) -> None:
-        self._probe = None
+        self._probe = inf
         self.cool(self._patience, now)
-
-    def _flow(self, now: float) -> None:
-        """Go on: the probe was let through."""
-        self._patience = 0.0
-        self._probe = None
-        self._settled = now
-        self.learner.flow_again(now)

@@ -10,10 +10,11 @@ from math import log
 from typing import NamedTuple
 
 _LENGTH = 4096  # requests whose moment is remembered
-_TICK = 1e-4  # seconds between noting a request and starting its clock, at most
+TICK = 1e-4  # seconds between noting a request and starting its clock, at most
 _ALARM = 8.0  # four failures in a row, where one in twenty fails by chance
 _FAILING = 0.5  # the share of failures where there is a cause
 _CHANCE = 0.05  # the share that is put down to chance before anything is known
+_CHANCE_AT_MOST = 0.15
 
 
 class Sent(NamedTuple):
@@ -26,11 +27,12 @@ class Sent(NamedTuple):
 class Sends:
     """The latest requests, in the order they went."""
 
-    __slots__ = ("_at", "_tokens", "began", "total")
+    __slots__ = ("_at", "_tokens", "began", "elsewhere", "own")
 
     def __init__(self) -> None:
         """Start with none."""
-        self.total = Sent(0, 0)
+        self.own = Sent(0, 0)
+        self.elsewhere = Sent(0, 0)  # by other processes
         self.began = 0.0  # when the first one went
         self._at: deque[float] = deque(maxlen=_LENGTH)
         self._tokens: deque[float] = deque(maxlen=_LENGTH)  # sent until then, with it
@@ -38,23 +40,31 @@ class Sends:
     def add(self, tokens: float, now: float) -> None:
         """Note one request."""
         self.began = self.began or now
-        self.total = total = Sent(self.total.requests + 1, self.total.tokens + tokens)
+        self.own = own = Sent(self.own.requests + 1, self.own.tokens + tokens)
         self._at.append(now)
-        self._tokens.append(total.tokens)
+        self._tokens.append(own.tokens)
+
+    @property
+    def total(self) -> Sent:
+        """What was sent until now."""
+        (requests, tokens), (more, tokens_too) = self.own, self.elsewhere
+        return Sent(requests + more, tokens + tokens_too)
 
     def until(self, moment: float) -> Sent:
         """Return what was sent until `moment`, what went in it included."""
-        return self._sent(bisect_right(self._at, moment + _TICK))
+        return self._sent(bisect_right(self._at, moment + TICK))
 
     def before(self, moment: float) -> Sent:
         """Return what was sent before `moment`, what went in it left out."""
-        return self._sent(bisect_left(self._at, moment - _TICK))
+        return self._sent(bisect_left(self._at, moment - TICK))
 
     def _sent(self, place: int) -> Sent:
-        requests = self.total.requests - len(self._at) + place
-        if not self._at:
-            return self.total
-        return Sent(requests, self._tokens[place - 1] if place else self._tokens[0])
+        total = self.total
+        if place == len(self._at):
+            return total
+        tokens = self._tokens[place - 1] if place else self._tokens[0]
+        later = len(self._at) - place, self.own.tokens - tokens
+        return Sent(total.requests - later[0], total.tokens - later[1])
 
 
 class Suspicion:
@@ -89,8 +99,10 @@ class Suspicion:
     def failed(self, sent_at: float) -> bool:
         """Note that a request failed that went at `sent_at`; return whether there is a cause."""
         # One moment's requests are judged together, whichever of them comes back first.
-        if sent_at > self._until + _TICK and self.level(sent_at) <= 0:
+        if not self._failed or (sent_at > self._until + TICK and self.level(sent_at) <= 0):
             self.since, self._failed = sent_at, 0
+        # A time-out is told long after it was sent: then what went since then counts too.
+        self.since = min(self.since, sent_at)
         self._until = max(self._until, sent_at)
         self._failed += 1
         return self.level(self._until) >= _ALARM
@@ -101,5 +113,5 @@ class Suspicion:
 
     def expect(self, chance: float) -> None:
         """Put the share `chance` of failures down to chance from now on."""
-        self._chance = min(max(_CHANCE, 1.5 * chance), 0.8 * _FAILING)
+        self._chance = min(max(_CHANCE, 1.5 * chance), _CHANCE_AT_MOST)
         self._failed = 0

@@ -1,0 +1,1 @@
+"""The limits controller against simulated servers, in virtual time."""
