@@ -14,8 +14,9 @@ from pathlib import Path
 import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
+from synthkd.corpus.connection import explain_opening
 from synthkd.corpus.plans import Plan
-from synthkd.corpus.store import Corpus, explain_opening, open_corpus, read_corpus
+from synthkd.corpus.store import Corpus, open_corpus, read_corpus
 from synthkd.errors import CorpusError
 
 _HELD = re.compile("in use by process|Could not set lock")

@@ -4,7 +4,6 @@ CORPUS.duckdb            what synthkd knows, and anyone can read with SQL
 CORPUS.duckdb.journal    answers that are not in it yet; gone when there are none
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,20 +12,17 @@ from typing import Any, Self
 
 import duckdb
 
-from synthkd.corpus import functions
+from synthkd.corpus.connection import NAME, connect, explaining
 from synthkd.corpus.journal import Journal
 from synthkd.corpus.migrations import MIGRATIONS
 from synthkd.corpus.rows import Column, as_column, pages
+from synthkd.corpus.schema import migrate, read_version
 from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 _LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
 _ENOUGH = "40MB"  # for a checkpoint, which holds a block of every column
-_NAME = "corpus"  # of the file, among what else may be attached
-# While a table is written, its last group of rows and a block of every column are in memory.
-_GROUPS = "ROW_GROUP_SIZE 8192"
-_SHAPE = f"{_GROUPS}, BLOCK_SIZE 16384"
 _MUCH = 4 << 20  # bytes of new rows, after which they go to the file: until then they are in memory
 
 
@@ -75,7 +71,7 @@ class Corpus:
         if not listed:
             return
         columns = {name: as_column(row[name] for row in listed) for name in listed[0]}
-        with _explaining(self.path):
+        with explaining(self.path):
             try:
                 self._insert(table, columns, key, replace=replace)
             except duckdb.OutOfMemoryException:
@@ -141,7 +137,7 @@ class Corpus:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return another connection to the file, which can read while this one writes."""
         cursor = self.db.cursor()
-        cursor.execute(f"USE {_NAME}")
+        cursor.execute(f"USE {NAME}")
         return cursor
 
     @contextmanager
@@ -166,7 +162,7 @@ class Corpus:
         """Put what gathered in memory into the file, if that is much."""
         if not self._is_frugal or self._in_transaction or not self._has_gathered():
             return
-        with _explaining(self.path):
+        with explaining(self.path):
             self.db.execute(f"SET memory_limit='{_ENOUGH}'; CHECKPOINT")
             with suppress(duckdb.OutOfMemoryException):
                 self.db.execute(f"SET memory_limit='{_LITTLE}'")
@@ -178,7 +174,7 @@ class Corpus:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all of what follows, or, if something is raised, none of it."""
-        with _explaining(self.path):
+        with explaining(self.path):
             self.db.execute("BEGIN")
             self._in_transaction = True
             try:
@@ -194,11 +190,11 @@ class Corpus:
     def close(self) -> None:
         """Close the file, so that another process can open it."""
         try:
-            with _explaining(self.path):
+            with explaining(self.path):
                 # The last checkpoint takes what memory it finds.
                 self.db.execute(f"SET memory_limit='{_ENOUGH}'; SET threads=1")
                 if self._journal is not None:
-                    self.db.execute(f"CHECKPOINT {_NAME}")
+                    self.db.execute(f"CHECKPOINT {NAME}")
                 self.db.close()
         finally:
             if self._journal is not None:
@@ -235,10 +231,10 @@ def open_corpus(path: Path | str, *, create: bool = True) -> Corpus:
             ) from error
     else:
         _require(path)
-    db = _connect(path, read_only=False)
+    db = connect(path, read_only=False)
     try:
-        with _explaining(path):
-            _migrate(path, db)
+        with explaining(path):
+            migrate(path, db)
         corpus = Corpus(path, db, Journal(_journal_path(path)))
         corpus.replay()
     except BaseException:
@@ -260,12 +256,12 @@ def read_corpus(path: Path | str) -> Corpus:
     journal = _journal_path(path)
     if journal.exists() and journal.stat().st_size:
         open_corpus(path).close()
-    db = _connect(path, read_only=True)
+    db = connect(path, read_only=True)
     try:
-        if _read_version(path, db) < len(MIGRATIONS):
+        if read_version(path, db) < len(MIGRATIONS):
             db.close()
             open_corpus(path).close()
-            db = _connect(path, read_only=True)
+            db = connect(path, read_only=True)
     except BaseException:
         db.close()
         raise
@@ -282,88 +278,3 @@ def _require(path: Path) -> None:
             f"there is no corpus at {path}. `synthkd run` and `synthkd generate` make one; "
             "check the path."
         )
-
-
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    db = duckdb.connect(
-        config={"temp_directory": f"{path}.tmp", "default_block_size": "16384"}
-    )
-    how = "READ_ONLY" if read_only else _SHAPE if not path.exists() else _GROUPS
-    where = str(path).replace("'", "''")
-    try:
-        db.execute(f"ATTACH '{where}' AS {_NAME} ({how}); USE {_NAME}")
-    except duckdb.Error as error:
-        db.close()
-        raise CorpusError(explain_opening(path, str(error))) from error
-    # Every value of a page decides its column's type, not the first thousand.
-    db.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 1000000")
-    functions.register(db)
-    return db
-
-
-def explain_opening(path: Path, message: str) -> str:
-    """Return in our words why DuckDB did not open `path`."""
-    held = re.search(r"held in (.+?)\s*\(PID (\d+)\)", message)
-    if held:
-        return (
-            f"{path} is in use by process {held[2]} ({held[1]}); nothing was changed. "
-            "A corpus is written by one process at a time: wait for it to end, or stop it."
-        )
-    if "not a valid DuckDB database file" in message:
-        return (
-            f"{path} is no corpus: it is not a DuckDB file. Nothing was changed; "
-            "name another path, or move that file away."
-        )
-    return f"{path} cannot be opened: {message} Nothing was changed."
-
-
-@contextmanager
-def _explaining(path: Path) -> Iterator[None]:
-    """Say in our words that the disk is full or gone."""
-    try:
-        yield
-    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
-        raise CorpusError(
-            f"{path} cannot be written: {error}\nAnswers that are not in it yet stand in its "
-            "journal, and are taken in at the next start; make room and run again."
-        ) from error
-
-
-def _read_version(path: Path, db: duckdb.DuckDBPyConnection) -> int:
-    """Return how many migrations the file has seen; 0 for a new one."""
-    tables = {
-        (schema, name)
-        for schema, name in db.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() "
-            "WHERE NOT internal AND database_name = current_database()"
-        ).fetchall()
-    }
-    if ("store", "migrations") not in tables:
-        if tables:
-            raise CorpusError(
-                f"{path} is a DuckDB file, but no corpus: it holds other tables. "
-                "Nothing was changed; name another path."
-            )
-        return 0
-    ((version,),) = db.execute("SELECT max(version) FROM store.migrations").fetchall()
-    if version > len(MIGRATIONS):
-        raise CorpusError(
-            f"{path} was written by a newer synthkd (schema {version}; this one knows "
-            f"{len(MIGRATIONS)}). Nothing was changed; upgrade synthkd to open it."
-        )
-    return int(version)
-
-
-def _migrate(path: Path, db: duckdb.DuckDBPyConnection) -> None:
-    version = _read_version(path, db)
-    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
-        db.execute("BEGIN")
-        if number == 1:
-            db.execute(
-                "CREATE SCHEMA store;"
-                "CREATE TABLE store.migrations (version INTEGER PRIMARY KEY, "
-                "applied_at TIMESTAMP NOT NULL DEFAULT now())"
-            )
-        step(db)
-        db.execute("INSERT INTO store.migrations (version) VALUES (?)", [number])
-        db.execute("COMMIT")

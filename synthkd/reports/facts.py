@@ -16,7 +16,10 @@ from synthkd.corpus.store import Corpus
 Row = dict[str, Any]
 
 _FREE = frozenset({"local", "scripted"})  # providers that send no bill
-_ROLES = "list_position(['seed', 'prompt', 'teacher'], role)"
+_ROLES = (
+    "list_position(['seed', 'few_shot', 'prompt', 'teacher', 'critic', 'rewriter', 'judge', "
+    "'scorer'], role)"
+)
 
 
 def query(corpus: Corpus, sql: str, values: Sequence[object] = ()) -> list[Row]:

@@ -242,6 +242,9 @@ class Engine:
             await call.make()
         except AttemptError as raised:
             error = raised
+        except Exception as broken:
+            self.stop(broken)  # before the place that is free now is taken
+            raise
         finally:
             self.budget.reserved -= worst
             lane.limits.release(

@@ -20,6 +20,9 @@ class Notes:
     def progress(self, label: str) -> Callable[..., None]:
         return lambda *_: None
 
+    def watch(self, label: str) -> Callable[..., None]:
+        return lambda *_: None
+
 
 def small(folder: Path, *more: str) -> list[str]:
     """Return the settings that make the quickstart small."""

@@ -26,7 +26,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
-from tests.teachers.limits.limiters import Bucket
+from tests.teachers.limits.limiters import PerMinute
 
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _CONTENT = re.compile(rb'"content":\s*"((?:[^"\\]|\\.)*)"')
@@ -72,32 +72,6 @@ class Stats:
     peak: int = 0
 
 
-class Limit:
-    """A limit per minute, and what the headers say of it."""
-
-    def __init__(self, name: str, per_minute: float, options: Options) -> None:
-        capacity = max(1.0, per_minute / 60 * options.burst)
-        level = capacity if options.full else 0.0
-        self.name = name
-        self.per_minute = per_minute
-        self.bucket = Bucket(per_minute / 60, capacity, level=level)
-        self.bucket.take(0, time.monotonic())
-
-    def headers(self, *, anthropic: bool) -> str:
-        bucket, name = self.bucket, self.name
-        reset = (bucket.capacity - bucket.level) / bucket.rate
-        said = {"limit": f"{self.per_minute:.0f}", "remaining": f"{int(bucket.level)}"}
-        if anthropic:
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + reset))
-            pairs = [
-                (f"anthropic-ratelimit-{name}-{k}", v) for k, v in [*said.items(), ("reset", at)]
-            ]
-        else:
-            pairs = [(f"x-ratelimit-{k}-{name}", v) for k, v in said.items()]
-            pairs.append((f"x-ratelimit-reset-{name}", f"{math.ceil(reset * 1000)}ms"))
-        return "".join(f"{key}: {value}\r\n" for key, value in pairs)
-
-
 class Metered:
     """The running server. `url` is its root: OpenAI's API begins at `url + "/v1"`."""
 
@@ -114,7 +88,11 @@ class Metered:
         self.counts = Stats()
         self.chance = random.Random(options.seed)  # noqa: S311  # faults are no secret
         named = {"requests": options.requests_per_minute, "tokens": options.tokens_per_minute}
-        self.limits = [Limit(name, rate, options) for name, rate in named.items() if rate]
+        self.limits = [
+            PerMinute(name, rate, burst=options.burst, full=options.full)
+            for name, rate in named.items()
+            if rate
+        ]
 
     def stats(self) -> dict[str, Any]:
         """Return what `GET /stats` does."""

@@ -18,6 +18,7 @@ often when we slow down have another cause, and then there is no rate.
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import exp2
 from statistics import fmean, pstdev
 from typing import Literal, NamedTuple
 
@@ -88,10 +89,10 @@ class Learner:
         """Return the units a second to send now; None for no bound."""
         if self.rate is not None:
             x = (now - self.since) / self.half - 1
-            most = 2.0 ** min(20.0, (x - 1) * self.half / _STEEPEST) if x > 1 else 1.0
+            most = exp2(min(20.0, max(0.0, (x - 1) * self.half / _STEEPEST)))
             return self.rate * min(1 + self.swing * x * x * x, (1 + self.swing) * most)
         if self.ramp is not None:
-            return self.ramp * 2.0 ** min(20.0, (now - self.since) / _DOUBLING)
+            return self.ramp * exp2(min(20.0, (now - self.since) / _DOUBLING))
         return None
 
     def idle(self, since: float, now: float) -> None:

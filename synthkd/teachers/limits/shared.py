@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _MOST = 16384  # bytes of the file that are read
 _JUMP = 1.0  # seconds that the file may be ahead of the clock before the clock went back
+_PATIENCE, _MOMENT = 1.0, 0.0005  # seconds that the lock is tried for, and between two tries
 _STALE = 3600.0  # seconds after which what was learnt counts no more
 
 State = dict[str, Any]
@@ -69,7 +70,7 @@ class SharedBudget:
             yield self._begin()
             return
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._lock(self._file)
         except OSError as error:
             self._give_up(error)
             yield self._begin()
@@ -87,7 +88,8 @@ class SharedBudget:
     def close(self) -> None:
         """Let go of the file."""
         if self._file is not None:
-            os.close(self._file)
+            with suppress(OSError):
+                os.close(self._file)
             self._file = None
 
     def _open(self) -> int | None:
@@ -100,6 +102,19 @@ class SharedBudget:
         except OSError as error:
             logger.warning("limits are not shared between processes: %s", error)
             return None
+
+    def _lock(self, file: int) -> None:
+        """Wait for the others; they are done in less than a millisecond, unless they hang."""
+        give_up_at = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(_MOMENT)
+            else:
+                return
 
     def _give_up(self, error: OSError) -> None:
         logger.warning("limits are no longer shared between processes: %s", error)

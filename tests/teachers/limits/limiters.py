@@ -1,5 +1,7 @@
 """How servers limit: each decides whether an amount that comes at a moment is let through."""
 
+import math
+import time
 from collections import deque
 from typing import Protocol
 
@@ -91,3 +93,29 @@ class FixedWindow:
 
     def wait(self, amount: float, now: float) -> float:
         return 0.0 if self.total + amount <= self.most else self.seconds - now % self.seconds
+
+
+class PerMinute:
+    """A limit per minute, and what the headers say of it."""
+
+    def __init__(self, name: str, per_minute: float, *, burst: float, full: bool) -> None:
+        capacity = max(1.0, per_minute / 60 * burst)
+        level = capacity if full else 0.0
+        self.name = name
+        self.per_minute = per_minute
+        self.bucket = Bucket(per_minute / 60, capacity, level=level)
+        self.bucket.take(0, time.monotonic())
+
+    def headers(self, *, anthropic: bool) -> str:
+        bucket, name = self.bucket, self.name
+        reset = (bucket.capacity - bucket.level) / bucket.rate
+        said = {"limit": f"{self.per_minute:.0f}", "remaining": f"{int(bucket.level)}"}
+        if anthropic:
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + reset))
+            pairs = [
+                (f"anthropic-ratelimit-{name}-{k}", v) for k, v in [*said.items(), ("reset", at)]
+            ]
+        else:
+            pairs = [(f"x-ratelimit-{k}-{name}", v) for k, v in said.items()]
+            pairs.append((f"x-ratelimit-reset-{name}", f"{math.ceil(reset * 1000)}ms"))
+        return "".join(f"{key}: {value}\r\n" for key, value in pairs)

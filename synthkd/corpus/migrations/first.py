@@ -1,25 +1,6 @@
-"""The shape of a corpus file, as steps from nothing to now.
-
-What synthkd writes lives in the schema `store`; what people and scripts read are
-the views in `main`, whose names and columns stay. Times are UTC. Add a step at
-the end; never edit one that was released.
-"""
-
-from collections.abc import Callable
+"""The first shape of a corpus: ledger, samples, students, and the views over them."""
 
 import duckdb
-
-from synthkd.corpus.migrations_engine import (
-    m005_tables_without_indexes,
-    m006_borrowed,
-    m007_profiles,
-    m010_batches,
-    m011_random_targets,
-)
-from synthkd.corpus.migrations_graph import m008_chains
-from synthkd.corpus.migrations_scores import m009_scores
-
-Step = Callable[[duckdb.DuckDBPyConnection], None]
 
 
 def m001_ledger(db: duckdb.DuckDBPyConnection) -> None:
@@ -304,18 +285,3 @@ def m004_views(db: duckdb.DuckDBPyConnection) -> None:
         ON v.vocabulary = p.vocabulary AND v.token_id = p.token_id;
         """
     )
-
-
-MIGRATIONS: tuple[Step, ...] = (
-    m001_ledger,
-    m002_samples,
-    m003_students,
-    m004_views,
-    m005_tables_without_indexes,
-    m006_borrowed,
-    m007_profiles,
-    m008_chains,
-    m009_scores,
-    m010_batches,
-    m011_random_targets,
-)
