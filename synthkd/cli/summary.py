@@ -19,6 +19,7 @@ def tell_generated(corpus: Path, generated: Generated, *, as_json: bool) -> int:
                 "asked": generated.asked,
                 "already": generated.already,
                 "without_sample": generated.without,
+                "waiting": generated.waiting,
                 "ignored": dict(generated.ignored),
                 "without_logprobs": generated.ignored["logprobs"],
             }

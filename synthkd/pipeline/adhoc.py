@@ -117,7 +117,7 @@ def generate_file(
             ledger=ledger,
             watch=listener.watch,
         )
-        generated.tell_ignored(options.model, listener.say)
+        generated.tell(options.model, listener.say)
         finish_run(corpus, run_id)
     return generated
 

@@ -212,7 +212,7 @@ def _asker(path: Path, options: TeacherOptions, listener: Listener, *, name: str
                 run_id=run_id,
                 watch=lambda _step: listener.watch("pilot"),
             )
-            generated.tell_ignored(name, listener.say)
+            generated.tell(name, listener.say)
             for seed_id, why in generated.without.items():
                 listener.say(f"{seed_id} has no answer: {why}")
             finish_run(corpus, run_id)

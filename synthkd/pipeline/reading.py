@@ -40,12 +40,18 @@ class Generated:
     ignored: Counter[str] = field(default_factory=Counter)
     fingerprint: str = ""
 
-    def tell_ignored(self, name: str, say: Callable[[str], None]) -> None:
-        """Say what the teacher `name` was asked for and ignored without saying so."""
+    def tell(self, name: str, say: Callable[[str], None]) -> None:
+        """Say what a person has to know, and what the teacher `name` ignored without a word."""
+        for note in self.notes:
+            say(f"note: {note}")
+        if self.waiting:
+            say(f"note: {self.waiting} requests wait in batches; run again to collect the answers.")
         for what, count in sorted(self.ignored.items()):
-            say(f"note: {name} ignores {_IGNORED[what].format(count=count)}")
+            told = _IGNORED.get(what, f"`{what}`: {{count}} answers are not within it.")
+            say(f"note: {name} ignores {told.format(count=count)}")
 
 
+_WAITS = "its batch has not ended; run again to collect the answer"
 _IGNORED = {
     "logprobs": "`logprobs`: {count} answers came without the log-probabilities that were asked "
     "for. Students can learn them by sft, not by kd.",
@@ -71,6 +77,7 @@ def read_answers(
     are noted in `generated`.
     """
     corpus = plan.corpus
+    unanswered = _WAITS if generated.waiting else "it was not answered"
     select(corpus, ())
     profiles = [add_profile(corpus, [*m.describe(), teacher]) for m in materials]
     fingerprint = hashlib.sha256()
@@ -82,7 +89,7 @@ def read_answers(
                 row |= {"teacher": teacher.name, "profile_id": profiles[answered.part]}
                 rows.append({**row, "run_id": run_id})
             elif failures is not None:
-                why = "it was not answered" if answered.text is None else "the answer was empty"
+                why = unanswered if answered.text is None else "the answer was empty"
                 generated.without[answered.seed_id] = failures.get(answered.request_key, why)
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]

@@ -114,7 +114,7 @@ class _Run:
         self.outcome.without = generated.without
         if generated.asked:
             self.did(f"generated {generated.asked} answers ({generated.already} were there)")
-        generated.tell_ignored(self.project.teacher_name, self.listener.say)
+        generated.tell(self.project.teacher_name, self.listener.say)
         self.samples, self.fingerprint = generated.samples, generated.fingerprint
 
     def filter(self) -> None:

@@ -5,7 +5,7 @@ collect what ended ─► journal, corpus        pending ─► batches ─► (
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -33,8 +33,9 @@ def collect_batches(plan: Plan, teacher: Teacher, options: TeacherOptions, asked
     """
     if batches.count_waiting(plan.corpus, teacher.provider, teacher.endpoint):
         before = plan.find_pending()
-        collected = asyncio.run(_collect(plan, teacher, options))
+        collected = asyncio.run(_collect(plan, options))
         asked.failures |= {key: why for key, why in collected.failed.items() if why}
+        asked.refused |= collected.failed.keys() - collected.again
         asked.notes += collected.problems
         # Batches of other plans are collected as well.
         asked.answered += plan.find_pending().answered - before.answered
@@ -62,14 +63,14 @@ def submit_batches(
     found = plan.find_pending()
     budget = Budget(options.budget_usd, price, ledger.read_spent(plan.corpus))
     budget.reserved = batches.reserved(plan.corpus)
-    refused: list[BudgetError] = []
+    over: list[BudgetError] = []
     charge = online.charge(is_batch=True) if online else None
     if found.pending:
         submitted = asyncio.run(
             _submit(
                 plan,
                 options,
-                _fitting(plan, budget, refused),
+                _fitting(plan, budget, asked.refused, over),
                 run_id=run_id,
                 budget=budget,
                 price=json.dumps(charge) if charge else None,
@@ -80,16 +81,23 @@ def submit_batches(
             f"{handed_in} requests were handed in, in {len(submitted)} batches; run again "
             "to collect the answers."
         )
-    if refused:
-        raise refused[0]
+    if over:
+        raise over[0]
 
 
-def _fitting(plan: Plan, budget: Budget, refused: list[BudgetError]) -> Iterator[Request]:
-    """Yield the pending requests that the budget allows; note in `refused` why no more."""
+def _fitting(
+    plan: Plan, budget: Budget, hopeless: Collection[str], over: list[BudgetError]
+) -> Iterator[Request]:
+    """Yield the pending requests that the budget allows; note in `over` why no more.
+
+    Those whose key is in `hopeless` were refused just now, and would be again.
+    """
     for request in chain.from_iterable(plan.pending(_PAGE)):
+        if request.key in hopeless:
+            continue
         worst = budget.worst([request])
         if not budget.fits(worst):
-            refused.append(budget.explain(worst))
+            over.append(budget.explain(worst))
             return
         budget.reserved += worst
         yield request
@@ -118,12 +126,12 @@ async def _submit(
         await service.close()
 
 
-async def _collect(plan: Plan, teacher: Teacher, options: TeacherOptions) -> Collected:
+async def _collect(plan: Plan, options: TeacherOptions) -> Collected:
     service: BatchService = connect(options)
     scribe = Scribe(plan.corpus)
 
     async def keep(page: Sequence[Returned]) -> None:
-        await scribe.write([_as_entry(returned, teacher) for returned in page])
+        await scribe.write([_as_entry(returned) for returned in page])
 
     hours = options.wait_hours
     try:
@@ -135,12 +143,12 @@ async def _collect(plan: Plan, teacher: Teacher, options: TeacherOptions) -> Col
         await service.close()
 
 
-def _as_entry(returned: Returned, teacher: Teacher) -> Entry:
+def _as_entry(returned: Returned) -> Entry:
     batch = returned.batch
     attempt = Attempt(
         attempt_id=returned.attempt_id,
         request_key=returned.request_key,
-        provider=teacher.provider,
+        provider=batch.provider,
         run_id=batch.run_id,
         started_at=datetime.now(UTC).isoformat(),
         latency_ms=0.0,

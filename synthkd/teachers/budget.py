@@ -74,8 +74,8 @@ def require_budget(options: TeacherOptions, teacher: Teacher) -> None:
         missing.append("parameters.max_tokens")
     if missing:
         raise ConfigError(
-            f"{' and '.join(held)} cannot be held without {' and '.join(missing)}: the cost of a call "
-            "would be unknown before it is made"
+            f"{' and '.join(held)} cannot be held without {' and '.join(missing)}: the cost of a "
+            "call would be unknown before it is made"
         )
 
 

@@ -50,7 +50,8 @@ class Asked:
     """What became of the requests: how many were answered before, now, and why some were not.
 
     `ignored` counts answers by what their teacher was asked for and did not heed;
-    `waiting` are in batches that have not ended; `notes` are for a person to read.
+    `waiting` are in batches that have not ended; `refused` are keys that a batch refused
+    for good; `notes` are for a person to read.
     """
 
     already: int = 0
@@ -58,6 +59,7 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     waiting: int = 0
     is_spilled: bool = False
 
@@ -277,7 +279,7 @@ class Engine:
     def _fail(self, ticket: Ticket, lane: Lane, error: AttemptError) -> None:
         """Put a ticket aside until its next try, or give it up."""
         reason, ticket.failed_at = name_failure(error.status, str(error)), lane
-        if leave_out(self.lanes, lane, error):
+        if leave_out(self.lanes, lane, error, self.asked.notes):
             wait: float | None = 0.0
         else:
             wait = None if error.is_fatal else self.policy.wait(ticket, error)

@@ -7,13 +7,14 @@ address is wrong, for good.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 
 from synthkd.teachers.base import AttemptError, Teacher
 from synthkd.teachers.breaker import Breaker
-from synthkd.teachers.limits import Limits
+from synthkd.teachers.limits import Limits, SharedBudget
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.retries import Ticket
 
@@ -48,6 +49,7 @@ def open_lanes(teachers: Sequence[Teacher], options: TeacherOptions) -> list[Lan
                 concurrency=1 if teacher.batch_size > 1 else options.concurrency,
                 requests_per_minute=options.requests_per_minute,
                 tokens_per_minute=options.tokens_per_minute,
+                shared=SharedBudget(name, "") if (name := teacher.limit_name) else None,
             ),
         )
         for teacher in teachers
@@ -82,11 +84,18 @@ async def take_lane(lanes: Sequence[Lane], ticket: Ticket, tokens: int, wait: Wa
                 return others[place]
 
 
-def leave_out(lanes: Sequence[Lane], lane: Lane, error: AttemptError) -> bool:
-    """Return whether `lane`, where a call failed, is left out, and others go on without it."""
+def leave_out(
+    lanes: Sequence[Lane], lane: Lane, error: AttemptError, notes: MutableSequence[str]
+) -> bool:
+    """Return whether `lane`, where a call failed, is left out, and others go on without it.
+
+    Where that is for good, `notes` get a line that says so.
+    """
     seconds = lane.breaker.failed(error)
     if not seconds or all(other.is_out for other in lanes if other is not lane):
         return False
+    if seconds == inf and not lane.is_out:
+        notes.append(f"one of {len(lanes)} addresses and keys was left out: {error}")
     lane.rests_until = time.monotonic() + seconds
     logger.warning("lane left out: lane=%s %s", lane.teacher.limit_name, error)
     return True

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,11 @@ class ScriptedTeacher:
     answers: Mapping[str, str]
     model: str = "script"
     host: str = "scripted"
+    endpoint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name it by its lines: a script that was edited is another teacher."""
+        object.__setattr__(self, "endpoint", f"scripted:{digest(dict(self.answers))}")
 
     @classmethod
     def connect(cls, options: TeacherOptions) -> "ScriptedTeacher":
@@ -45,11 +50,6 @@ class ScriptedTeacher:
             )
         answers = _read(Path(options.model_name))
         return cls(answers, options.model_name, options.host or "scripted")
-
-    @property
-    def endpoint(self) -> str:
-        """The digest of its lines: a script that was edited is another teacher."""
-        return f"scripted:{digest(dict(self.answers))}"
 
     async def ask(self, requests: Sequence[Request]) -> Sequence[Answer]:
         """Return the answers the script has.

@@ -144,6 +144,7 @@ def read_history(
             LEFT JOIN store.attempts a USING (attempt_id)
             WHERE {" AND ".join(where)}
                 AND c.prompt_tokens IS NOT NULL AND c.completion_tokens IS NOT NULL
+                AND json_extract(r.parameters, '$.score') IS NULL AND a.latency_ms > 0
             ORDER BY r.request_key LIMIT {_READ}
         ), paid AS (
             SELECT *, list_sum(list_transform(

@@ -27,11 +27,11 @@ class Run(NamedTuple):
 @contextmanager
 def teacher(*options: str) -> Iterator[str]:
     """A teacher in a process of its own; yields its base URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.teacher", *options]
+    command = [sys.executable, "-m", "tests.teachers.metered", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         try:
-            yield process.stdout.readline().strip()
+            yield process.stdout.readline().strip() + "/v1"
         finally:
             process.kill()
 

@@ -61,7 +61,7 @@ def measure(count: int, in_flight: int, logprobs: int, rounds: int = 2) -> list[
                         "CPU-s per 1,000": done.cpu / count * 1000,
                         "requests/s": round(count / done.seconds),
                         "peak MB": round(done.megabytes),
-                        "answered": stats["answered_prompts"],
+                        "answered": len(stats["answered"]),
                     }
                 )
     return rows

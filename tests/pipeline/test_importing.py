@@ -142,7 +142,6 @@ def test_real_rationales_split_and_match_as_often_as_counted_by_hand(
         corpus, path, license="Apache-2.0", model="google/palm-540b", host="",
         prompt=read_prompt(ROOT / "prompts/commonsense.md"),
     )  # fmt: skip
-    select(corpus, taken.sample_ids)
     split, match = filter_samples(
         corpus, [parse_filter("unsplit"), parse_filter("answer_match:mode=exact")]
     )

@@ -70,6 +70,8 @@ class Stats:
     tokens: int = 0
     in_flight: int = 0
     peak: int = 0
+    started: float = 0.0
+    seconds: float = 0.0  # from the first request to the last
 
 
 class Metered:
@@ -133,6 +135,9 @@ class Metered:
         """Return the whole reply to a prompt, and the share of it that is sent."""
         options, counts = self.options, self.counts
         counts.asked[prompt] += 1
+        now = time.monotonic()
+        counts.started = counts.started or now
+        counts.seconds = now - counts.started
         dice = self.chance.random()
         spent = self._charge(prompt)
         if spent is not None:

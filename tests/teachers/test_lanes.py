@@ -98,7 +98,7 @@ def test_the_only_one_is_asked_again() -> None:
 def test_who_is_left_out_is_not_asked_until_it_has_rested() -> None:
     async def run() -> None:
         first, second = all_lanes = lanes(2)
-        assert leave_out(all_lanes, first, WRONG_KEY)
+        assert leave_out(all_lanes, first, WRONG_KEY, [])
         assert first.rests_until == inf
         assert [await take(all_lanes) for _ in range(3)] == [second] * 3
 
@@ -112,7 +112,7 @@ def test_who_is_left_out_is_not_asked_until_it_has_rested() -> None:
 def test_the_last_one_is_never_left_out(error: AttemptError) -> None:
     first, second = all_lanes = lanes(2)
     for lane, is_left_out in ((first, True), (second, False)):
-        told = [leave_out(all_lanes, lane, error) for _ in range(20)]
+        told = [leave_out(all_lanes, lane, error, []) for _ in range(20)]
         assert told[-1] == is_left_out
 
     assert [lane.is_out for lane in all_lanes] == [True, False]
@@ -121,7 +121,18 @@ def test_the_last_one_is_never_left_out(error: AttemptError) -> None:
 def test_a_rest_is_over_after_a_while() -> None:
     first, _ = all_lanes = lanes(2)
     for _ in range(10):
-        leave_out(all_lanes, first, BROKEN)
+        leave_out(all_lanes, first, BROKEN, [])
 
     assert first.is_out
     assert first.rests_until != inf
+
+
+def test_who_is_left_out_for_good_is_told_once() -> None:
+    first, second, third = all_lanes = lanes(3)
+    notes: list[str] = []
+
+    for lane, error in ((first, WRONG_KEY), (first, WRONG_KEY), *[(second, BROKEN)] * 20):
+        leave_out(all_lanes, lane, error, notes)
+
+    assert notes == ["one of 3 addresses and keys was left out: wrong key"]
+    assert not third.is_out

@@ -270,10 +270,11 @@ class Limits:
     def _read(self, headers: Mapping[str, str]) -> None:
         """Take over the limits that the server states, if it states others than before."""
         said = tuple([headers.get(name) for name in LIMITS])
-        if said == self._said:
-            return
-        self._said = said
-        self._headers = read_limits(headers)
+        if said == self._said or not any(said):
+            return  # a proxy in between states nothing, and takes nothing back
+        before, stated = self._headers, read_limits(headers)
+        self._headers = Stated(stated.requests or before.requests, stated.tokens or before.tokens)
+        self._said = said if any(stated) else ()
         self._state_rates()
 
     def _state_rates(self) -> None:

@@ -1,8 +1,10 @@
 """What follows from a refusal: slow down, stop and probe, or put it down to chance.
 
-flowing ──many in a row──► dry: nothing goes, then one probe, each wait twice the last
-▲  └──one, and a rate is felt──► the rate is measured anew         │
-└──────────────────────────── a probe is let through ──────────────┘
+    flowing ──many in a row──► dry: nothing goes, then one probe, each wait twice the last
+       ▲ └──one, and a rate is felt──► the rate is measured anew       │
+       └────────────────────── a probe is let through ─────────────────┘
+
+A server that says how long to wait is obeyed, whatever else follows.
 """
 
 from math import inf

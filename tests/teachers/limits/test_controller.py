@@ -82,6 +82,16 @@ async def test_what_the_user_gives_is_not_raised_by_what_the_server_says(make) -
 
 
 @virtually
+async def test_an_answer_that_states_nothing_takes_nothing_back(make) -> None:
+    limits = make()
+    for headers in ({"x-ratelimit-limit-requests": "100"}, {"server": "proxy"}):
+        await limits.admit(100)
+        end(limits, headers=headers)
+
+    assert limits.snapshot().requests_per_minute == pytest.approx(99)
+
+
+@virtually
 async def test_all_calls_wait_when_one_is_told_to(make) -> None:
     limits = make()
     await limits.admit(100)
