@@ -76,11 +76,12 @@ def submit_batches(
                 price=json.dumps(charge) if charge else None,
             )
         )
-        handed_in = found.pending - plan.find_pending().pending
-        asked.notes.append(
-            f"{handed_in} requests were handed in, in {len(submitted)} batches; run again "
-            "to collect the answers."
-        )
+        if submitted:
+            handed_in = found.pending - plan.find_pending().pending
+            asked.notes.append(
+                f"{handed_in} requests were handed in, in {len(submitted)} batches; run again "
+                "to collect the answers."
+            )
     if over:
         raise over[0]
 

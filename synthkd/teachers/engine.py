@@ -208,9 +208,9 @@ class Engine:
                 self.asked.is_spilled = True
                 return
             tokens = sum(map(estimate_tokens, ticket.requests))
-            lane = await take_lane(self.lanes, ticket, tokens, self._something)
+            lane, went = await take_lane(self.lanes, ticket, tokens, self._something)
             self.budget.reserved += worst
-            task = asyncio.create_task(self._ask(ticket, lane, tokens, worst))
+            task = asyncio.create_task(self._ask(ticket, lane, tokens, worst, went))
             self.tasks.add(task)
             task.add_done_callback(self._end)
 
@@ -236,7 +236,9 @@ class Engine:
         if not task.cancelled() and (error := task.exception()):
             self.stop(error)
 
-    async def _ask(self, ticket: Ticket, lane: Lane, tokens: int, worst: float) -> None:
+    async def _ask(
+        self, ticket: Ticket, lane: Lane, tokens: int, worst: float, went: float
+    ) -> None:
         """Make one attempt; whatever comes of it is on the disk when this returns."""
         call = Call(self, ticket.requests, lane.teacher)
         error: AttemptError | None = None
@@ -256,6 +258,7 @@ class Engine:
                 used=call.tokens,
                 retry_after=error.retry_after if error else None,
                 seconds=call.seconds,
+                went=went,
             )
         if call.answered:
             lane.breaker.answered()
@@ -279,10 +282,8 @@ class Engine:
     def _fail(self, ticket: Ticket, lane: Lane, error: AttemptError) -> None:
         """Put a ticket aside until its next try, or give it up."""
         reason, ticket.failed_at = name_failure(error.status, str(error)), lane
-        if leave_out(self.lanes, lane, error, self.asked.notes):
-            wait: float | None = 0.0
-        else:
-            wait = None if error.is_fatal else self.policy.wait(ticket, error)
+        is_left_out = leave_out(self.lanes, lane, error, self.asked.notes)
+        wait = 0.0 if is_left_out else self.policy.wait(ticket, error)
         if wait is not None:
             self.retried[reason] += 1
             self._put_aside(ticket, wait)

@@ -56,15 +56,16 @@ def open_lanes(teachers: Sequence[Teacher], options: TeacherOptions) -> list[Lan
     ]
 
 
-async def take_lane(lanes: Sequence[Lane], ticket: Ticket, tokens: int, wait: Wait) -> Lane:
-    """Return the lane that can go first, once it can; not the one where `ticket` just failed.
+async def take_lane(
+    lanes: Sequence[Lane], ticket: Ticket, tokens: int, wait: Wait
+) -> tuple[Lane, float]:
+    """Return the lane that can go first, and when it went; not where `ticket` just failed.
 
     `wait` returns when a call has ended, or at a moment on the monotonic clock: whoever never
     answers keeps its own places, and nobody else's.
     """
     if len(lanes) == 1:
-        await lanes[0].limits.admit(tokens)
-        return lanes[0]
+        return lanes[0], await lanes[0].limits.admit(tokens)
     while True:
         there = [lane for lane in lanes if not lane.is_out] or lanes
         others = [lane for lane in there if lane is not ticket.failed_at] or there
@@ -80,8 +81,7 @@ async def take_lane(lanes: Sequence[Lane], ticket: Ticket, tokens: int, wait: Wa
         *_, place = min(free)
         with suppress(TimeoutError):
             async with asyncio.timeout(_GLANCE):
-                await others[place].limits.admit(tokens)
-                return others[place]
+                return others[place], await others[place].limits.admit(tokens)
 
 
 def leave_out(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import Future, RetryCallState, Retrying, retry_if_exception
 from tenacity.stop import stop_base
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 from synthkd.records import Request
 from synthkd.teachers.base import AttemptError
@@ -20,7 +20,7 @@ from synthkd.teachers.base import AttemptError
 if TYPE_CHECKING:
     from synthkd.teachers.lanes import Lane
 
-_BACKOFF = wait_exponential_jitter(multiplier=0.5, max=60.0)  # seconds
+_BACKOFF = wait_random_exponential(multiplier=0.25, max=60.0)  # seconds
 PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
 
 
@@ -89,8 +89,14 @@ class _Stop(stop_base):
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return the seconds until the next try: what the server asks for, else ever longer."""
+    """Return the seconds until the next try: what the server asks for, else ever longer.
+
+    One that was told "later" and not when is tried as soon as its limits let it go.
+    """
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, AttemptError) and error.retry_after is not None:
-        return error.retry_after
+    if isinstance(error, AttemptError):
+        if error.retry_after is not None:
+            return error.retry_after
+        if is_refusal(error):
+            return 0.0
     return _BACKOFF(state)

@@ -81,7 +81,7 @@ def fill(db: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("synthkd.corpus.store.MIGRATIONS", MIGRATIONS[:FIRST])
+    monkeypatch.setattr("synthkd.corpus.schema.MIGRATIONS", MIGRATIONS[:FIRST])
     with open_corpus(tmp_path / "old.duckdb") as corpus:
         fill(corpus.db)
     monkeypatch.undo()
@@ -190,7 +190,7 @@ def test_a_failed_step_leaves_the_corpus_as_it_was(
         db.execute("DROP TABLE store.completions")
         raise ZeroDivisionError
 
-    monkeypatch.setattr("synthkd.corpus.store.MIGRATIONS", (*MIGRATIONS[:FIRST], fail))
+    monkeypatch.setattr("synthkd.corpus.schema.MIGRATIONS", (*MIGRATIONS[:FIRST], fail))
     with pytest.raises(ZeroDivisionError):
         open_corpus(path)
     monkeypatch.undo()

@@ -335,7 +335,7 @@ def test_a_corpus_is_no_ledger_of_its_own(lender: Corpus, loopback: Loopback) ->
 def test_an_old_ledger_catches_up(
     borrower: Corpus, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synthkd.corpus.store.MIGRATIONS", MIGRATIONS[:4])
+    monkeypatch.setattr("synthkd.corpus.schema.MIGRATIONS", MIGRATIONS[:4])
     open_corpus(shared).close()
     monkeypatch.undo()
 

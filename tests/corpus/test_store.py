@@ -152,7 +152,7 @@ def test_a_corpus_of_a_newer_synthkd_is_left_alone(path: Path) -> None:
 def test_an_old_corpus_catches_up_when_it_is_opened(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synthkd.corpus.store.MIGRATIONS", MIGRATIONS[:1])
+    monkeypatch.setattr("synthkd.corpus.schema.MIGRATIONS", MIGRATIONS[:1])
     open_corpus(path).close()
     monkeypatch.undo()
 

@@ -65,6 +65,7 @@ class Stats:
 
     asked: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
+    hung: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     failed: int = 0
     tokens: int = 0
@@ -153,6 +154,8 @@ class Metered:
                 return self._reply(429, _error("rate_limit_exceeded")), 1.0
             if kind == 1:
                 return self._reply(500, _error("server_error")), 1.0
+            if kind == 4:
+                counts.hung[prompt] += 1
             body = b"<html>Bad gateway</html>" if kind == 2 else self._complete(prompt)
             return self._reply(200, body), (1.0, 0.5, 0.0)[kind - 2]
         return self._reply(200, self._complete(prompt)), 1.0
