@@ -33,6 +33,39 @@ def corpus_option(*, required: bool = True) -> Decorator:
     )
 
 
+_ROWS = (
+    click.option(
+        "--prompts",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help='Rows to ask: {"id"?, "prompt" | "messages", ...}, or columns for --prompt.',
+    ),
+    click.option(
+        "--prompt",
+        "prompt_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A prompt file that the rows fill.",
+    ),
+    click.option("--license", "license_", help="SPDX license of the rows, e.g. CC0-1.0."),
+    click.option("--model", help="The teacher: openai/NAME, anthropic/NAME, local/FOLDER."),
+    click.option("--base-url", help="Any server of the same protocol."),
+    click.option(
+        "--host",
+        help="Who serves it, when --base-url does not say; rights and prices depend on it.",
+    ),
+    click.option("--logprobs", type=int, help="Store the top-k log-probabilities of each token."),
+    click.option("--samples", type=int, help="Completions per prompt."),
+    click.option("--concurrency", type=int, help="Requests in flight."),
+    click.option("--budget-usd", type=float, help="Never spend more than this."),
+)
+
+
+def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `generate` and `quote` take in place of a pipeline: rows, and who answers them."""
+    for option in reversed(_ROWS):
+        command = option(command)
+    return command
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the data as JSON.")
 
 

@@ -12,6 +12,7 @@ from synthkd.cli.options import (
     json_option,
     need_one,
     pipeline_argument,
+    rows_options,
     settings_option,
 )
 
@@ -24,28 +25,8 @@ if TYPE_CHECKING:
 @pipeline_argument(required=False)
 @settings_option
 @corpus_option(required=False)
-@click.option(
-    "--prompts",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help='Rows to ask: {"id"?, "prompt" | "messages", ...}, or columns for --prompt.',
-)
-@click.option(
-    "--prompt",
-    "prompt_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A prompt file that the rows fill.",
-)
-@click.option("--model", help="The teacher: openai/NAME, anthropic/NAME, local/FOLDER.")
-@click.option("--base-url", help="Any server of the same protocol.")
-@click.option(
-    "--host", help="Who serves it, when --base-url does not say; its price depends on it."
-)
-@click.option("--logprobs", type=int, help="Store the top-k log-probabilities of each token.")
-@click.option("--samples", type=int, help="Completions per prompt.")
-@click.option("--concurrency", type=int, help="Requests in flight.")
-@click.option("--budget-usd", type=float, help="A pilot never spends more than this.")
+@rows_options
 @click.option("--prices", help="A price table of your own (YAML), asked before synthkd's.")
-@click.option("--license", "license_", help="SPDX license of the rows, for those of a pilot.")
 @click.option(
     "--pilot",
     type=click.IntRange(min=2),

@@ -16,8 +16,8 @@ from synthkd.evaluation import EvaluationOptions, Interval, Score, evaluate
 from synthkd.pipeline.schooling import count_parameters
 from synthkd.prompts import Prompt
 from synthkd.records import Request, Seed, digest
-from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.engine import Watch, ask_all
+from synthkd.teachers.options import TeacherOptions
 
 
 @dataclass(frozen=True, slots=True)

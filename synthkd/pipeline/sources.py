@@ -60,7 +60,7 @@ class Seeds:
         mistakes: list[str] = []
         rows = (row for line, row in _read_rows(self.path, mistakes) if line not in self.repeated)
         place, taken = 0, 0
-        for place, row in enumerate(rows, start=1):  # noqa: B007 - read after the loop
+        for place, row in enumerate(rows, start=1):
             # The index of the next one to take, as if all were in a list.
             if taken < self.limit and place - 1 == taken * self.count // self.limit:
                 taken += 1
@@ -257,7 +257,7 @@ def require_columns(
         ConfigError: Some row has no such column, or it is null or blank.
     """
     wanted = list(columns)
-    lacking = {column: (0, "") for column in wanted}
+    lacking = dict.fromkeys(wanted, (0, ""))
     for seed in seeds if wanted else ():
         for column in wanted:
             if _is_blank(seed.row.get(column)):

@@ -12,7 +12,6 @@ import asyncio
 import heapq
 import itertools
 import json
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,8 +38,6 @@ from synthkd.teachers.scribe import Scribe
 from synthkd.teachers.standing import Rates, Standing, State, name_failure
 from synthkd.teachers.telemetry import open_telemetry
 from synthkd.teachers.watching import watch
-
-logger = logging.getLogger(__name__)
 
 Watch = Callable[[Standing], None]
 

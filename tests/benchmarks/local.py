@@ -33,7 +33,7 @@ NEVER = Endings(frozenset(), (), {})
 
 def make_tasks(tokens: Tokens) -> list[Task]:
     """Return what is asked, and how long each answer is."""
-    draw = random.Random(0)  # noqa: S311
+    draw = random.Random(0)
     system = (ROOT / "prompts" / "support.md").read_text(encoding="utf-8").split("# user")[0]
     lines = (ROOT / "data" / "support" / "messages.jsonl").read_text(encoding="utf-8").split("\n")
     return [
@@ -90,7 +90,7 @@ def main() -> None:
     shared = len(find_common([task.prompt for task in tasks]))
     total = sum(task.limit for task in tasks)
     mean = sum(len(task.prompt) for task in tasks) / len(tasks)
-    print(  # noqa: T201
+    print(
         f"{folder}: {len(tasks)} prompts of {mean:.0f} tokens, {shared} of them shared; "
         f"{total} tokens answered, {SLOTS} at a time"
     )
@@ -112,7 +112,7 @@ def main() -> None:
                 spent[name] = min(spent[name], process_time() - start)
     slowest = max(spent.values())
     for name, seconds in spent.items():
-        print(f"{name:36}{total / seconds:8.0f} tokens/s{slowest / seconds:7.2f} x")  # noqa: T201
+        print(f"{name:36}{total / seconds:8.0f} tokens/s{slowest / seconds:7.2f} x")
 
 
 if __name__ == "__main__":

@@ -95,10 +95,10 @@ def main() -> None:
         )
 
     size = sum(map(len, bodies)) / ANSWERS / 1000
-    print(f"{ANSWERS} answers of {size:.0f} kB, CPU per answer")  # noqa: T201
+    print(f"{ANSWERS} answers of {size:.0f} kB, CPU per answer")
     for name, seconds in spent.items():
         first = "json.loads alone" if "short" not in name else "a short answer, json.loads"
-        print(  # noqa: T201
+        print(
             f"{name:28}{seconds / ANSWERS * 1e6:10.1f} µs{seconds / spent[first]:8.2f} x json.loads"
         )
 

@@ -138,7 +138,7 @@ def test_real_rationales_split_and_match_as_often_as_counted_by_hand(
         ),
     )
 
-    taken = take_in(
+    take_in(
         corpus, path, license="Apache-2.0", model="google/palm-540b", host="",
         prompt=read_prompt(ROOT / "prompts/commonsense.md"),
     )  # fmt: skip

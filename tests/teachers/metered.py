@@ -259,16 +259,8 @@ def _write_completion(options: Options) -> bytes:
         "finish_reason": "stop",
     }
     if options.logprobs:
-        top = [
-            {
-                "token": f" w{rank}",
-                "logprob": -0.1 - rank * 0.7312345,
-                "bytes": list(f" w{rank}".encode()),
-            }
-            for rank in range(options.logprobs)
-        ]
-        entry = {**top[0], "top_logprobs": top}
-        choice["logprobs"] = {"content": [entry] * options.tokens}
+        positions = range(options.tokens)
+        choice["logprobs"] = {"content": [_write_position(i, options.logprobs) for i in positions]}
     whole = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -277,6 +269,18 @@ def _write_completion(options: Options) -> bytes:
         "choices": [choice],
     }
     return json.dumps(whole).encode()[:-1] + b","
+
+
+def _write_position(place: int, most: int) -> dict[str, Any]:
+    """Return the log-probabilities of one token: as a teacher's, no two positions are alike."""
+    draw = random.Random(place)  # noqa: S311  # the same at every start
+    logprobs = sorted((-draw.expovariate(0.25) - 0.01 for _ in range(most)), reverse=True)
+    words = [f" w{draw.randrange(30_000)}" for _ in range(most)]
+    top = [
+        {"token": word, "logprob": logprob, "bytes": list(word.encode())}
+        for word, logprob in zip(words, logprobs, strict=True)
+    ]
+    return {**top[0], "top_logprobs": top}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,8 +13,8 @@ from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.errors import BudgetError, ConfigError, CorpusError, TeacherError
 from synthkd.records import Message, Request
-from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.engine import Asked, ask_all
+from synthkd.teachers.options import TeacherOptions
 from tests.teachers.loopback import Loopback, Reply, chat
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from synthkd.corpus.store import open_corpus
 from synthkd.records import Message
-from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.engine import ask_all
+from synthkd.teachers.options import TeacherOptions
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ def lanes(count: int, concurrency: int = 4, **given: object) -> list[Lane]:
 
 async def take(all_lanes: list[Lane], asked: Ticket | None = None) -> Lane:
     """Take a lane, looking again all the time for one that is free."""
-    return await take_lane(all_lanes, asked or ticket(), 1, lambda _until: asyncio.sleep(0))
+    lane, _ = await take_lane(all_lanes, asked or ticket(), 1, lambda _until: asyncio.sleep(0))
+    return lane
 
 
 def end(lane: Lane) -> None:

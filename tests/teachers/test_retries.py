@@ -47,14 +47,17 @@ def test_what_cannot_do_better_is_not_tried_again() -> None:
     assert Policy(6).wait(ticket(), REFUSED) is None
 
 
-def test_waits_grow_to_a_minute_with_every_failure() -> None:
+def test_the_longest_wait_doubles_with_every_failure_up_to_a_minute() -> None:
     policy, asked = Policy(100), ticket()
 
-    waits = [policy.wait(asked, BROKEN) or 0.0 for _ in range(12)]
+    waits = [policy.wait(asked, BROKEN) for _ in range(60)]
 
-    # Each is half a second, doubled with every failure, and up to a second of chance.
-    assert all(0.5 * 2**n <= wait <= 0.5 * 2**n + 1 for n, wait in enumerate(waits[:6]))
-    assert max(waits) == 60.0
+    assert all(wait is not None and 0 <= wait <= 0.25 * 2**n for n, wait in enumerate(waits))
+    assert 10 < max(wait for wait in waits if wait is not None) <= 60.0
+
+
+def test_who_is_told_to_wait_and_not_how_long_goes_as_soon_as_the_limits_let_it() -> None:
+    assert Policy(6).wait(ticket(), LATER) == 0
 
 
 @given(st.floats(0, PATIENCE), ERRORS)
