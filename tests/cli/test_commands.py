@@ -72,7 +72,7 @@ def test_generate_asks_once_and_says_what_came(generate: Call, loopback: Loopbac
     assert json.loads(first.out)["asked"] == 6
     assert json.loads(again.out) | {"corpus": ""} == {
         "corpus": "", "samples": 6, "asked": 0, "already": 6,
-        "without_sample": {}, "without_logprobs": 0,
+        "without_sample": {}, "waiting": 0, "ignored": {}, "without_logprobs": 0,
     }  # fmt: skip
     assert len(loopback.requests) == 6
 
@@ -124,7 +124,7 @@ def test_rows_without_a_license_are_marked_unknown(
         pytest.param(["--logprobs", "-1"], "logprobs is -1; it must be 0 or more", id="range"),
         pytest.param(["--model", "gpt"], "names no teacher", id="model"),
         pytest.param(["--set", "parametres.x=1"], "did you mean 'parameters'", id="typo"),
-        pytest.param(["--mode", "batch"], "mode", id="mode"),
+        pytest.param(["--mode", "later"], "mode", id="mode"),
         pytest.param(["--budget-usd", "1"], "price_usd_per_million", id="budget-without-price"),
     ],
 )
@@ -361,6 +361,13 @@ def test_the_schema_describes_every_option(synthkd: Call) -> None:
         "filters",
         "students",
         "evaluation",
+        "teachers",
+        "choose",
+        "few_shot",
+        "salvage",
+        "refine",
+        "judge",
+        "ledger",
     } == set(schema["properties"])
 
 

@@ -137,3 +137,23 @@ def test_who_is_left_out_for_good_is_told_once() -> None:
 
     assert notes == ["one of 3 addresses and keys was left out: wrong key"]
     assert not third.is_out
+
+
+def test_nobody_queues_where_every_place_is_taken() -> None:
+    """Whoever queues at one lane does not see that another has become free."""
+
+    async def run() -> None:
+        first, second = all_lanes = lanes(2, concurrency=1)
+        for _ in all_lanes:
+            await take(all_lanes)
+        waits = []
+
+        async def wait(until: float) -> None:
+            waits.append(until)
+            end(second)
+
+        lane, _ = await asyncio.wait_for(take_lane(all_lanes, ticket(), 1, wait), 30)
+        assert lane is second
+        assert len(waits) == 1
+
+    asyncio.run(run())
