@@ -32,6 +32,8 @@ def as_column(values: Iterable[object]) -> Column:
         "".join(value for value in listed if isinstance(value, str)).encode()
     except UnicodeEncodeError:
         listed = [writable(value) for value in listed]
+    if any(value != value for value in listed):  # noqa: PLR0124 - DuckDB takes NaN for NULL
+        listed = [None if value is None else str(value) for value in listed]
     column = np.empty(len(listed), dtype=object)
     column[:] = listed
     return column

@@ -108,27 +108,23 @@ class TeacherOptions(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        hosted = self.provider in ("openai", "anthropic")
-        is_chat = self.provider == "openai" and self.api == "chat"
-        mistakes = [
-            f"{name} does not go with {self.model!r}: {why}"
-            for name, is_set, may, why in [
-                ("api", self.api != "chat", self.provider == "openai", "only OpenAI has a choice"),
-                ("share_prompt", self.share_prompt, is_chat, "only chat completions can"),
-                (
-                    "prompt_caching",
-                    self.prompt_caching is not None,
-                    self.provider == "anthropic",
-                    "only Anthropic is told what to keep",
-                ),
-                ("structured_output", self.structured_output, hosted, "only servers take a schema"),
-                ("mode", self.mode == "batch", hosted, "only OpenAI and Anthropic take batches"),
-                ("spill", self.spill is not None, hosted, "only OpenAI and Anthropic take batches"),
-            ]
-            if is_set and not may
-        ]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
+        """Refuse what only a server can do; what a server cannot, its own protocol tells."""
+        if self.provider in ("openai", "anthropic"):
+            return self
+        wanted = {
+            "api": self.api != "chat",
+            "share_prompt": self.share_prompt,
+            "prompt_caching": self.prompt_caching is not None,
+            "structured_output": self.structured_output,
+            "mode: batch": self.mode == "batch",
+            "spill": self.spill is not None,
+        }
+        named = [name for name, is_set in wanted.items() if is_set]
+        if named:
+            raise ValueError(
+                f"{' and '.join(named)} cannot be had of {self.model!r}: only openai/... and "
+                "anthropic/... have it; drop it"
+            )
         return self
 
     def price(self, host: str) -> Price | None:

@@ -7,10 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from synthkd.corpus.ledger import add_requests, record
+from synthkd.corpus.journal import pack
+from synthkd.corpus.ledger import Reading, add_requests, record
 from synthkd.corpus.rows import to_json
 from synthkd.corpus.runs import start_run
-from synthkd.corpus.samples import add_samples, add_seeds, replace_verdicts, sample_id, select
+from synthkd.corpus.samples import (
+    add_profile,
+    add_samples,
+    add_seeds,
+    replace_verdicts,
+    sample_id,
+    select,
+)
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.records import (
     KEEP,
@@ -65,17 +73,19 @@ class Building:
             Request((Message("user", prompt),), f"{provider}:{host}", model, {}, sample_index=index)
             for index in range(len(texts))
         ]
-        add_requests(self.corpus, asked, host)
-        answers: list[tuple[Attempt, Completion | None]] = []
+        add_requests(self.corpus, [(request, host) for request in asked])
+        known = price is not None and None not in tokens
+        cost = (price["prompt"] * tokens[0] + price["completion"] * tokens[1]) / 1e6 if known else None
+        answers: list[tuple[Attempt, Reading | None]] = []
         for index, (request, text) in enumerate(zip(asked, texts, strict=True)):
             attempt = Attempt(
                 f"{request.key[:20]}-1", request.key, provider, self.run_id,
-                (BEGAN + timedelta(seconds=index / 2)).isoformat(), 1000.0, b"{}", price=price,
+                (BEGAN + timedelta(seconds=index / 2)).isoformat(), 1000.0, pack(b"{}"), price=to_json(price) if price else None,
             )  # fmt: skip
             if index < failures:
                 failed = replace(attempt, attempt_id=f"{request.key[:20]}-0", error="overloaded")
                 answers.append((failed, None))
-            answers.append((attempt, Completion(text, "stop", None, *tokens)))
+            answers.append((attempt, Reading(Completion(text, "stop", None, *tokens), cost)))
         record(self.corpus, answers)
         return [request.key for request in asked]
 
@@ -100,11 +110,13 @@ class Building:
             "store.sources",
             [{"source_id": source, "path": f"data/{source}.jsonl", "license": "CC0-1.0",
               "sha256": "5eed" * 16}],
+            key=("source_id",),
         )  # fmt: skip
         self.corpus.insert(
             "store.prompts",
             [{"prompt_version": "f00d" * 16, "name": "prompts/support.md", "license": "CC0-1.0",
               "text": "{{ text }}"}],
+            key=("prompt_version",),
         )  # fmt: skip
         rows = [
             {
@@ -123,7 +135,8 @@ class Building:
             }
             for seed, key in zip(seeds, keys, strict=True)
         ]
-        add_samples(self.corpus, rows, contributions)
+        profile_id = add_profile(self.corpus, contributions)
+        add_samples(self.corpus, [{**row, "profile_id": profile_id} for row in rows])
         return [str(row["sample_id"]) for row in rows]
 
     def judge(self, ids: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ with open_corpus(sys.argv[1]) as corpus, corpus.frugal():
     moments=st.lists(st.integers(1, 50), min_size=1, max_size=3),
     many=st.sampled_from([1, 3, 20, 500]),
 )
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
 def test_killed_at_any_answers_it_buys_again_only_what_was_in_flight(
     tmp_path_factory: pytest.TempPathFactory, moments: list[int], many: int
 ) -> None:
@@ -122,15 +122,16 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(
 
     full = generate(folder, loopback, preexec_fn=shrink)
     bought = len(loopback.requests)
-    after = generate(folder, loopback)
 
     assert full.returncode == 2, full.stderr
     assert "Traceback" not in full.stderr
     assert "make room and run again" in full.stderr
-    assert after.returncode == 0, after.stderr
-    assert json.loads(after.stdout)["samples"] == len(TEXTS)
-    assert len(loopback.requests) <= len(TEXTS) + IN_FLIGHT
-    assert bought <= len(TEXTS)
+    with open_corpus(folder / "corpus.duckdb") as corpus:
+        asked = ask(corpus, options(loopback), TEXTS)
+
+        assert asked.already + asked.answered == len(TEXTS)
+        assert bought - asked.already <= IN_FLIGHT
+        assert len(loopback.requests) == bought + asked.answered
 
 
 def test_a_journal_on_a_full_device_stops_the_run_and_keeps_the_rest(
@@ -183,14 +184,13 @@ def test_a_second_run_on_a_corpus_is_told_who_holds_it_and_asks_nothing(
     assert not loopback.requests
 
 
-@pytest.mark.parametrize("place", ["/proc/synthkd/corpus.duckdb", "/proc/corpus.duckdb"])
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_asked(
-    folder: Path, loopback: Loopback, place: str
+    folder: Path, loopback: Loopback
 ) -> None:
     if not Path("/proc/self").exists():
         pytest.skip("this system has no folder that not even root may write to")
 
-    said = generate(folder, loopback, "--corpus", place)
+    said = generate(folder, loopback, "--corpus", "/proc/corpus.duckdb")
 
     assert said.returncode == 2, said.stderr
     assert "Traceback" not in said.stderr
@@ -220,7 +220,7 @@ def every_byte(folder: Path, corpus: Corpus) -> bytes:
     return b"\n".join([*files, *(unpack(frame) for (frame,) in frames)])
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500])
+@pytest.mark.parametrize("status", [401, 404, 500])
 def test_a_key_is_told_nowhere_whatever_the_server_says(
     folder: Path, loopback: Loopback, status: int
 ) -> None:

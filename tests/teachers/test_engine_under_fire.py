@@ -348,7 +348,7 @@ def test_several_keys_share_the_work_and_a_wrong_one_is_left_out(
     faults=st.lists(st.sampled_from([429, 500, 200]), max_size=6),
     budgets=st.lists(st.integers(20, 400), min_size=1, max_size=3),
 )
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_no_budget_is_overspent_whatever_comes_back_and_however_often_it_is_run(
     tmp_path_factory: pytest.TempPathFactory,
     usages: list[tuple[int, int]],

@@ -143,7 +143,7 @@ def test_nobody_queues_where_every_place_is_taken() -> None:
     """Whoever queues at one lane does not see that another has become free."""
 
     async def run() -> None:
-        first, second = all_lanes = lanes(2, concurrency=1)
+        _, second = all_lanes = lanes(2, concurrency=1)
         for _ in all_lanes:
             await take(all_lanes)
         waits = []
