@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.store import open_corpus
 from synthkd.records import Message
 from synthkd.teachers.engine import ask_all
@@ -55,7 +56,8 @@ def test_a_server_that_judges_its_clients_finds_no_fault(
     requests = [options.request(teacher, (Message("user", f"say {n}"),)) for n in range(4)]
 
     with open_corpus(tmp_path / "corpus.duckdb") as corpus:
-        asked = ask_all(corpus, teacher, options, requests, run_id="run")
+        plan = make_plan(corpus, "judged", map(Ask, requests))
+        asked = ask_all(plan, [teacher], options, run_id="run")
 
     verdict = call(f"{llmock}/_llmock/verdict")
     assert (asked.answered, asked.failures) == (4, {})
