@@ -165,7 +165,7 @@ class Engine:
                         await self.scribe.close()
         finally:
             for lane in self.lanes:
-                await lane.teacher.close()
+                await lane.close()
         if self.stopped:
             raise self.stopped
 

@@ -31,6 +31,7 @@ class Lane:
 
     teacher: Teacher
     limits: Limits
+    shared: SharedBudget | None = None
     breaker: Breaker = field(default_factory=Breaker)
     rests_until: float = 0.0
 
@@ -39,21 +40,26 @@ class Lane:
         """Whether it is not to be asked now."""
         return time.monotonic() < self.rests_until
 
+    async def close(self) -> None:
+        """Give back the teacher, and the limits that other processes share."""
+        await self.teacher.close()
+        if self.shared:
+            self.shared.close()
+
 
 def open_lanes(teachers: Sequence[Teacher], options: TeacherOptions) -> list[Lane]:
     """Return a lane for each of `teachers`; what is asked of a model here goes one by one."""
-    return [
-        Lane(
-            teacher,
-            Limits(
-                concurrency=1 if teacher.batch_size > 1 else options.concurrency,
-                requests_per_minute=options.requests_per_minute,
-                tokens_per_minute=options.tokens_per_minute,
-                shared=SharedBudget(name, "") if (name := teacher.limit_name) else None,
-            ),
+    lanes = []
+    for teacher in teachers:
+        shared = SharedBudget(teacher.limit_name, "") if teacher.limit_name else None
+        limits = Limits(
+            concurrency=1 if teacher.batch_size > 1 else options.concurrency,
+            requests_per_minute=options.requests_per_minute,
+            tokens_per_minute=options.tokens_per_minute,
+            shared=shared,
         )
-        for teacher in teachers
-    ]
+        lanes.append(Lane(teacher, limits, shared))
+    return lanes
 
 
 async def take_lane(

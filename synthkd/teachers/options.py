@@ -77,7 +77,10 @@ class TeacherOptions(BaseModel):
         default=0, ge=0, description="Wait so long for batches that were handed in earlier."
     )
     concurrency: int = Field(
-        default=16, ge=1, description="Requests in flight; for a local teacher, its batch size."
+        default=16,
+        ge=1,
+        description="Requests in flight, at each address and key; for a local teacher, "
+        "how many are decoded together.",
     )
     requests_per_minute: float | None = Field(
         default=None, gt=0, description="The server's limit, where it does not tell."

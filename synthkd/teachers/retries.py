@@ -20,7 +20,8 @@ from synthkd.teachers.base import AttemptError
 if TYPE_CHECKING:
     from synthkd.teachers.lanes import Lane
 
-_BACKOFF = wait_random_exponential(multiplier=0.25, max=60.0)  # seconds
+# Seconds: soon at first, and long enough in the end for a server to start again.
+_BACKOFF = wait_random_exponential(multiplier=0.25, exp_base=3, max=60.0)
 PATIENCE = 3600.0  # seconds that a server may keep saying "later" to one request
 
 

@@ -47,12 +47,12 @@ def test_what_cannot_do_better_is_not_tried_again() -> None:
     assert Policy(6).wait(ticket(), REFUSED) is None
 
 
-def test_the_longest_wait_doubles_with_every_failure_up_to_a_minute() -> None:
+def test_the_longest_wait_grows_threefold_with_every_failure_up_to_a_minute() -> None:
     policy, asked = Policy(100), ticket()
 
     waits = [policy.wait(asked, BROKEN) for _ in range(60)]
 
-    assert all(wait is not None and 0 <= wait <= 0.25 * 2**n for n, wait in enumerate(waits))
+    assert all(wait is not None and 0 <= wait <= min(60, 0.25 * 3**n) for n, wait in enumerate(waits))
     assert 10 < max(wait for wait in waits if wait is not None) <= 60.0
 
 
