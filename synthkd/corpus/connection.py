@@ -12,7 +12,7 @@ from synthkd.errors import CorpusError
 
 NAME = "corpus"  # of the file, among what else may be attached
 # While a table is written, its last group of rows and a block of every column are in memory.
-_GROUPS = "ROW_GROUP_SIZE 8192"
+_GROUPS = "ROW_GROUP_SIZE 2048"
 _SHAPE = f"{_GROUPS}, BLOCK_SIZE 16384"
 
 

@@ -22,8 +22,7 @@ from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 _LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
-_ENOUGH = "40MB"  # for a checkpoint, which holds a block of every column
-_MUCH = 4 << 20  # bytes of new rows, after which they go to the file: until then they are in memory
+_MUCH = 16 << 20  # bytes of new rows, after which they go to the file: until then they are in memory
 
 
 class Corpus:
@@ -163,7 +162,7 @@ class Corpus:
         if not self._is_frugal or self._in_transaction or not self._has_gathered():
             return
         with explaining(self.path):
-            self.db.execute(f"SET memory_limit='{_ENOUGH}'; CHECKPOINT")
+            self.db.execute("RESET memory_limit; CHECKPOINT")
             with suppress(duckdb.OutOfMemoryException):
                 self.db.execute(f"SET memory_limit='{_LITTLE}'")
 
@@ -191,8 +190,6 @@ class Corpus:
         """Close the file, so that another process can open it."""
         try:
             with explaining(self.path):
-                # The last checkpoint takes what memory it finds.
-                self.db.execute(f"SET memory_limit='{_ENOUGH}'; SET threads=1")
                 if self._journal is not None:
                     self.db.execute(f"CHECKPOINT {NAME}")
                 self.db.close()
