@@ -22,7 +22,9 @@ from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
 _LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
-_MUCH = 16 << 20  # bytes of new rows, after which they go to the file: until then they are in memory
+_MUCH = (
+    16 << 20
+)  # bytes of new rows, after which they go to the file: until then they are in memory
 
 
 class Corpus:

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from synthkd.errors import ConfigError
 from synthkd.records import LENGTH, Completion, Json, Request
 from synthkd.teachers.base import Answer, MalformedAnswerError
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.server import Server
-from synthkd.teachers.transport import PATIENCE, ServedTeacher, Transport
+from synthkd.teachers.transport import PATIENCE, Protocol, ServedTeacher
 
 Lifetime = Literal["5m", "1h"]
 
@@ -57,16 +56,7 @@ class AnthropicTeacher(ServedTeacher):
     prompt_caching: Lifetime | None = None
 
     @classmethod
-    def connect(cls, options: TeacherOptions) -> "AnthropicTeacher":
-        """Return the teacher at the first address with the first key.
-
-        Raises:
-            ConfigError: A key is missing, or an option cannot be sent.
-        """
-        return cls.connect_all(options)[0]
-
-    @classmethod
-    def connect_all(cls, options: TeacherOptions) -> "tuple[AnthropicTeacher, ...]":
+    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
         """Return the teacher once for each address and key; nothing is sent yet.
 
         Keys are read from `options.key_variables`, by default ANTHROPIC_API_KEY; only
@@ -75,23 +65,8 @@ class AnthropicTeacher(ServedTeacher):
         Raises:
             ConfigError: A key is missing, or an option cannot be sent.
         """
-        variables = options.key_variables or (_VARIABLE,)
-        servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
-        mistakes = Server.find_pool_mistakes(servers, options.host)
-        if mistakes := [*mistakes, *_find_mistakes(options, servers)]:
-            raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
-        first = servers[0]
-        return tuple(
-            cls(
-                server=server,
-                endpoint=first.url,
-                model=options.model_name,
-                host=options.host or server.host,
-                transport=Transport(server, _headers(server), options.timeout_s),
-                prompt_caching=options.prompt_caching,
-            )
-            for server in servers
-        )
+        protocol = Protocol(_HOME, _VARIABLE, _find_mistakes, _headers)
+        return cls._connect_each(options, protocol, prompt_caching=options.prompt_caching)
 
     @property
     def defaults(self) -> Mapping[str, Json]:

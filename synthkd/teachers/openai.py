@@ -3,17 +3,16 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
-from synthkd.errors import ConfigError
 from synthkd.records import Json, Request
 from synthkd.teachers import responses
 from synthkd.teachers.base import Answer
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.server import Server
-from synthkd.teachers.transport import ServedTeacher, Transport
+from synthkd.teachers.transport import Protocol, ServedTeacher
 
 _HOME = "https://api.openai.com/v1"
 _VARIABLE = "OPENAI_API_KEY"
@@ -51,16 +50,7 @@ class OpenAITeacher(ServedTeacher):
     api: Literal["chat", "responses"] = "chat"
 
     @classmethod
-    def connect(cls, options: TeacherOptions) -> "OpenAITeacher":
-        """Return the teacher at the first address with the first key.
-
-        Raises:
-            ConfigError: A key is missing, or an option cannot be sent.
-        """
-        return cls.connect_all(options)[0]
-
-    @classmethod
-    def connect_all(cls, options: TeacherOptions) -> "tuple[OpenAITeacher, ...]":
+    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
         """Return the teacher once for each address and key; nothing is sent yet.
 
         Keys are read from `options.key_variables`, by default OPENAI_API_KEY; only OpenAI
@@ -70,23 +60,8 @@ class OpenAITeacher(ServedTeacher):
         Raises:
             ConfigError: A key is missing, or an option cannot be sent.
         """
-        variables = options.key_variables or (_VARIABLE,)
-        servers = Server.read_all(options.base_url, home=_HOME, variables=variables)
-        mistakes = Server.find_pool_mistakes(servers, options.host)
-        if mistakes := [*mistakes, *_find_mistakes(options, servers)]:
-            raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
-        first = servers[0]
-        return tuple(
-            cls(
-                server=server,
-                endpoint=first.url,
-                model=options.model_name,
-                host=options.host or server.host,
-                transport=Transport(server, _headers(server), options.timeout_s),
-                api=options.api,
-            )
-            for server in servers
-        )
+        protocol = Protocol(_HOME, _VARIABLE, _find_mistakes, _headers)
+        return cls._connect_each(options, protocol, api=options.api)
 
     @property
     def provider(self) -> str:

@@ -7,14 +7,16 @@ what they do besides costs several times the request itself.
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
 
+from synthkd.errors import ConfigError
 from synthkd.records import Json
 from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
+from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.server import Server
 
 if TYPE_CHECKING:
@@ -143,6 +145,15 @@ def _find_proxy(server: Server) -> str | None:
     return proxies.get(server.url.partition(":")[0]) or proxies.get("all")
 
 
+class Protocol(NamedTuple):
+    """Where a protocol is at home, and what it asks of options and of a request's headers."""
+
+    home: str
+    variable: str
+    find_mistakes: Callable[[TeacherOptions, Sequence[Server]], list[str]]
+    headers: Callable[[Server], Mapping[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class ServedTeacher:
     """What teachers behind a server have in common.
@@ -158,6 +169,45 @@ class ServedTeacher:
     model: str
     host: str
     transport: Transport = field(repr=False, compare=False)
+
+    @classmethod
+    def connect(cls, options: TeacherOptions) -> Self:
+        """Return the teacher at the first address with the first key.
+
+        Raises:
+            ConfigError: A key is missing, or an option cannot be sent.
+        """
+        return cls.connect_all(options)[0]
+
+    @classmethod
+    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
+        """Return the teacher once for each address and key; nothing is sent yet."""
+        raise NotImplementedError
+
+    @classmethod
+    def _connect_each(
+        cls,
+        options: TeacherOptions,
+        protocol: Protocol,
+        **own: Any,  # noqa: ANN401 - the fields that a protocol adds
+    ) -> tuple[Self, ...]:
+        """Return the teacher once for each address and key, all of one endpoint."""
+        variables = options.key_variables or (protocol.variable,)
+        servers = Server.read_all(options.base_url, home=protocol.home, variables=variables)
+        mistakes = Server.find_pool_mistakes(servers, options.host)
+        if mistakes := [*mistakes, *protocol.find_mistakes(options, servers)]:
+            raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
+        return tuple(
+            cls(
+                server=server,
+                endpoint=servers[0].url,
+                model=options.model_name,
+                host=options.host or server.host,
+                transport=Transport(server, protocol.headers(server), options.timeout_s),
+                **own,
+            )
+            for server in servers
+        )
 
     @property
     def limit_name(self) -> str:

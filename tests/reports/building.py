@@ -75,7 +75,9 @@ class Building:
         ]
         add_requests(self.corpus, [(request, host) for request in asked])
         known = price is not None and None not in tokens
-        cost = (price["prompt"] * tokens[0] + price["completion"] * tokens[1]) / 1e6 if known else None
+        cost = (
+            (price["prompt"] * tokens[0] + price["completion"] * tokens[1]) / 1e6 if known else None
+        )
         answers: list[tuple[Attempt, Reading | None]] = []
         for index, (request, text) in enumerate(zip(asked, texts, strict=True)):
             attempt = Attempt(

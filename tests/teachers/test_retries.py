@@ -52,7 +52,9 @@ def test_the_longest_wait_grows_threefold_with_every_failure_up_to_a_minute() ->
 
     waits = [policy.wait(asked, BROKEN) for _ in range(60)]
 
-    assert all(wait is not None and 0 <= wait <= min(60, 0.25 * 3**n) for n, wait in enumerate(waits))
+    assert all(
+        wait is not None and 0 <= wait <= min(60, 0.25 * 3**n) for n, wait in enumerate(waits)
+    )
     assert 10 < max(wait for wait in waits if wait is not None) <= 60.0
 
 
