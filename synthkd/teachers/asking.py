@@ -47,13 +47,15 @@ class Call:
                     self.seconds = time.perf_counter() - self.clock
                     await self._keep([requests[place]], [answer])
                 return
-            answers = await self.teacher.ask(requests)
+            async with self.engine.patience.waiting():
+                answers = await self.teacher.ask(requests)
         except AttemptError as error:
             self.seconds = time.perf_counter() - self.clock
             self.headers = error.headers
             await self._keep_failure(error)
             raise
         self.seconds = time.perf_counter() - self.clock
+        self.engine.patience.answered(self.seconds)
         await self._keep(requests, answers)
 
     async def _keep(self, requests: Sequence[Request], answers: Sequence[Answer]) -> None:

@@ -31,6 +31,7 @@ from synthkd.teachers.budget import Budget, estimate_tokens, require_budget
 from synthkd.teachers.interrupts import catching_interrupts
 from synthkd.teachers.lanes import Lane, leave_out, open_lanes, take_lane
 from synthkd.teachers.options import Spill, TeacherOptions
+from synthkd.teachers.patience import Patience
 from synthkd.teachers.pending import Pending
 from synthkd.teachers.reading import read_attempt
 from synthkd.teachers.retries import Policy, Ticket
@@ -141,6 +142,7 @@ class Engine:
         self.tasks: set[asyncio.Task[None]] = set()
         self.happened = asyncio.Event()
         self.rates = Rates()
+        self.patience = Patience()
         self.telemetry = open_telemetry(teachers[0].provider, options.model_name, teachers[0].host)
         self.tell: Callable[[State], None] = lambda _state: None
         self.started = time.monotonic()

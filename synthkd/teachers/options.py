@@ -89,7 +89,10 @@ class TeacherOptions(BaseModel):
         default=None, gt=0, description="The server's limit, where it does not tell."
     )
     timeout_s: float | None = Field(
-        default=None, gt=0, description="Seconds until an answer is given up on; default 600."
+        default=None,
+        gt=0,
+        description="Seconds until an answer is given up on. Default: 600, or, once many answers "
+        "have come, a minute and twenty times what the longest took, whichever is more.",
     )
     max_attempts: int = Field(default=6, ge=1, description="Tries per request, the first included.")
     budget_usd: float | None = Field(default=None, gt=0, description="Never spend more than this.")

@@ -32,6 +32,8 @@ async def watch(
     async def keep_telling() -> None:
         while True:
             tell("running")
+            if engine.options.timeout_s is None:
+                engine.patience.look()
             await asyncio.sleep(_EVERY)
 
     engine.tell = tell
