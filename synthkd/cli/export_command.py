@@ -45,7 +45,7 @@ def command(
     from synthkd.pipeline.adhoc import open_all, open_pipeline
     from synthkd.pipeline.exporting import export
 
-    need_one(pipeline, corpus)
+    need_one(pipeline, corpus, also=("form", "out", "everything"))
     if pipeline:
         project = read_project(pipeline, settings)
         with open_pipeline(project, Terminal()) as opened:

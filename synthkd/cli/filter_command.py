@@ -49,7 +49,7 @@ def command(
     from synthkd.pipeline import read_project
     from synthkd.pipeline.adhoc import judge_corpus, judge_pipeline
 
-    need_one(pipeline, corpus)
+    need_one(pipeline, corpus, also=("dry_run",))
     if pipeline:
         project = read_project(pipeline, settings)
         stages = judge_pipeline(project, Terminal(), dry_run=dry_run)

@@ -1,10 +1,11 @@
 """Options that mean the same in every command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -69,11 +70,31 @@ def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the data as JSON.")
 
 
-def need_one(pipeline: str | None, corpus: Path | None) -> None:
+_ALWAYS = {"pipeline", "settings", "as_json"}
+
+
+def need_one(pipeline: str | None, corpus: Path | None, *, also: Collection[str] = ()) -> None:
     """Refuse a command that was given neither a pipeline nor a corpus, or both.
+
+    With a pipeline, whatever its file says is set there: only the options in `also`, by the
+    names of their parameters, go with it.
 
     Raises:
         UsageError: It was.
     """
     if (pipeline is None) == (corpus is None):
         raise click.UsageError("Name a PIPELINE, or a --corpus, and not both.")
+    if pipeline is None:
+        return
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in {*_ALWAYS, *also}
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)} would change nothing: a PIPELINE says it in its file. "
+            "Write it there, or --set KEY=VALUE, such as --set teacher.budget_usd=5."
+        )

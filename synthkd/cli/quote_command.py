@@ -73,7 +73,7 @@ def command(
     from synthkd.pipeline.quoting import quote_file, quote_pipeline
     from synthkd.teachers.options import TeacherOptions
 
-    need_one(pipeline, corpus)
+    need_one(pipeline, corpus, also=("pilot", "tokenizer"))
     if pipeline:
         from synthkd.pipeline import read_project
 

@@ -27,7 +27,7 @@ def command(
     from synthkd.pipeline.adhoc import open_all, open_pipeline
     from synthkd.reports import write_report
 
-    need_one(pipeline, corpus)
+    need_one(pipeline, corpus, also=("out",))
     if pipeline:
         project = read_project(pipeline, settings)
         path = out or project.corpus.parent / "report.html"

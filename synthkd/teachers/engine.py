@@ -261,8 +261,8 @@ class Engine:
             )
         if call.answered:
             lane.breaker.answered()
-        if error is None and call.unanswered:
-            self.share = False  # the server gives one choice, whatever it is asked for
+        if error is None and call.unanswered:  # one choice, whatever is asked for
+            self.share = False
             self.asked.ignored["n"] += 1
         if error and not call.answered:
             self._fail(ticket, lane, error)
@@ -282,7 +282,8 @@ class Engine:
         """Put a ticket aside until its next try, or give it up."""
         reason, ticket.failed_at = name_failure(error.status, str(error)), lane
         is_left_out = leave_out(self.lanes, lane, error, self.asked.notes)
-        wait = 0.0 if is_left_out else self.policy.wait(ticket, error)
+        wait = self.policy.wait(ticket, error)
+        wait = 0.0 if wait is None and is_left_out else wait  # another lane may well take it
         if wait is not None:
             self.retried[reason] += 1
             self._put_aside(ticket, wait)
@@ -294,7 +295,6 @@ class Engine:
             name = f"{self.options.model} at {lane.teacher.host}"
             self.stop(explain(name, error, self.asked.answered))
             return
-        for request in ticket.requests:
-            self.asked.failures[request.key] = str(error)
-            self.failed[reason] += 1
+        self.asked.failures |= {request.key: str(error) for request in ticket.requests}
+        self.failed[reason] += len(ticket.requests)
         self.rates.add()

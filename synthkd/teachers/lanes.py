@@ -103,5 +103,5 @@ def leave_out(
     if seconds == inf and not lane.is_out:
         notes.append(f"one of {len(lanes)} addresses and keys was left out: {error}")
     lane.rests_until = time.monotonic() + seconds
-    logger.warning("lane left out: lane=%s %s", lane.teacher.limit_name, error)
+    logger.info("lane left out: lane=%s %s", lane.teacher.limit_name, error)
     return True

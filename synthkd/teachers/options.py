@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from synthkd.records import Json, Message, Request
+from synthkd.records import Json, Message, Request, canonical_json
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.prices import Price, Rates, find_price, read_table
 
@@ -111,6 +111,26 @@ class TeacherOptions(BaseModel):
             known = ", ".join(f"{provider}/..." for provider in PROVIDERS)
             raise ValueError(f"{model!r} names no teacher; write one of {known}")
         return model
+
+    @field_validator("base_url")
+    @classmethod
+    def _name_an_address(cls, urls: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        listed = [urls] if isinstance(urls, str) else urls
+        if listed is not None and not all(url.strip() for url in listed or [""]):
+            raise ValueError(
+                "it is empty (a variable of the shell that is not set?); name the address of a "
+                "server, or leave it out for the provider's own"
+            )
+        return urls
+
+    @field_validator("parameters")
+    @classmethod
+    def _can_be_sent(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            canonical_json(dict(parameters))
+        except ValueError:
+            raise ValueError("NaN or an infinity cannot be sent; write a number") from None
+        return parameters
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -251,6 +251,8 @@ def _read_json(body: bytes) -> dict[str, Any]:
 def _shorten(text: str) -> str:
     # Half a surrogate pair is legal in JSON, and cannot be written to a file.
     text = " ".join(text.encode(errors="replace").decode().split())
+    # Nor may what a server says steer the terminal it is shown on.
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 

@@ -7,6 +7,7 @@ what they do besides costs several times the request itself.
 
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -195,6 +196,12 @@ class ServedTeacher:
         variables = options.key_variables or (protocol.variable,)
         servers = Server.read_all(options.base_url, home=protocol.home, variables=variables)
         mistakes = Server.find_pool_mistakes(servers, options.host)
+        mistakes += [
+            f"the environment variable {name} is not set, and key_variables names it; export "
+            f"{name}=..., or leave it out"
+            for name in options.key_variables
+            if not servers[0].is_home and not os.environ.get(name, "").strip()
+        ]
         if mistakes := [*mistakes, *protocol.find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)
         return tuple(

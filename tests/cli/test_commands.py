@@ -433,3 +433,20 @@ def test_a_full_disk_is_told_and_no_paid_answer_is_lost(
     assert (again.code, json.loads(again.out)["samples"]) == (0, 300)
     assert len(loopback.requests) - bought >= 300 - bought
     assert bought + json.loads(again.out)["asked"] - 300 <= 4
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["generate", "--budget-usd", "1", "--model", "openai/z"], "--model, --budget-usd"),
+        (["quote", "--samples", "5"], "--samples"),
+        (["filter", "--filter", "refusal"], "--filter"),
+    ],
+)
+def test_an_option_that_a_pipeline_would_not_heed_is_refused(
+    synthkd: Call, words: list[str], named: str
+) -> None:
+    said = synthkd(words[0], "pipelines/quickstart.yaml", *words[1:])
+
+    assert said.code == 2
+    assert f"{named} would change nothing" in said.err

@@ -127,3 +127,15 @@ def test_a_teacher_without_addresses_is_one(tmp_path: Path) -> None:
     script.write_text('{"prompt": "a", "completion": "b"}\n')
 
     assert len(TeacherOptions(model=f"scripted/{script}").connect_all()) == 1
+
+
+@pytest.mark.parametrize("url", ["", " ", (), ("http://127.0.0.1:1/v1", "")])
+def test_an_address_that_is_empty_is_not_the_providers_own(url: Any) -> None:
+    with pytest.raises(ValidationError, match="it is empty"):
+        TeacherOptions(model="openai/m", base_url=url)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_parameter_that_json_cannot_say_is_refused(value: float) -> None:
+    with pytest.raises(ValidationError, match="cannot be sent"):
+        TeacherOptions(model="openai/m", parameters={"temperature": value})

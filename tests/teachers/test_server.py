@@ -1,9 +1,10 @@
+import json
 import time
 from email.utils import formatdate
 
 import pytest
 
-from synthkd.teachers.server import read_retry_after
+from synthkd.teachers.server import Server, read_retry_after
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,14 @@ def test_a_date_to_wait_for_is_read_as_seconds_from_now() -> None:
     header = formatdate(time.time() + 100, usegmt=True)
 
     assert read_retry_after({"retry-after": header}) == pytest.approx(100, abs=5)
+
+
+def test_what_a_server_says_cannot_steer_a_terminal() -> None:
+    said = json.dumps({"error": {"message": "\x1b[31mred\x1b[0m \x1b]0;title\x07 \u202e end"}})
+
+    error = Server("http://127.0.0.1/v1", "https://api.openai.com/v1", "KEY", "").refuse(
+        400, {}, said.encode()
+    )
+
+    assert str(error).isprintable()
+    assert "red" in str(error)
