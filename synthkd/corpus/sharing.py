@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from synthkd.corpus.connection import explain_opening
 from synthkd.corpus.plans import Plan
-from synthkd.corpus.store import Corpus, open_corpus, read_corpus
+from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.errors import CorpusError
 
 _HELD = re.compile("in use by process|Could not set lock")
@@ -37,9 +37,8 @@ def borrow(plan: Plan, path: Path) -> int:
     Raises:
         CorpusError: The ledger cannot be opened: something might be paid for twice.
     """
-    if not path.exists():
-        return 0
-    _wait_for(lambda: read_corpus(path).close())
+    # It is made, or found to be one that can be written, before anything is paid for.
+    _wait_for(lambda: open_corpus(path).close())
     db = plan.corpus.db
     with _attached(plan.corpus, path, "READ_ONLY"):
         db.execute(

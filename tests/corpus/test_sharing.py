@@ -20,6 +20,7 @@ from synthkd.corpus.sharing import borrow, lend
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.corpus.tokens import read_logprobs
 from synthkd.errors import BudgetError, CorpusError
+from synthkd.pipeline.adhoc import generate_file
 from synthkd.pipeline.asking import ask_plan
 from synthkd.records import Completion, Message, Request
 from synthkd.teachers import plain
@@ -27,6 +28,7 @@ from synthkd.teachers.base import Answer
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.reading import read_attempt
 from tests.corpus.builders import make_attempt, make_logprobs, make_request
+from tests.pipeline.quickstart import Notes
 from tests.teachers.engines import PRICED, answers, ask, choices, options, plan, prompts
 from tests.teachers.loopback import Asked, Loopback, Reply, chat
 
@@ -314,12 +316,20 @@ def test_a_file_that_is_no_ledger_is_left_alone_and_nothing_is_asked(
     assert shared.read_bytes() == before
 
 
-def test_answers_outlive_a_ledger_that_cannot_be_written(
+def test_answers_outlive_a_ledger_that_goes_away_meanwhile(
     lender: Corpus, loopback: Loopback, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("")
+    folder = tmp_path / "shared"
 
-    asked = ask(lender, options(loopback), TEXTS, ledger=tmp_path / "file" / "ledger.duckdb")
+    def answer_and_take_away(_asked: Asked) -> Reply:
+        if folder.is_dir():
+            folder.rename(tmp_path / "elsewhere")
+            folder.write_text("")
+        return Reply.of(chat())
+
+    loopback.answer = answer_and_take_away
+
+    asked = ask(lender, options(loopback), TEXTS, ledger=folder / "ledger.duckdb")
 
     assert asked.answered == 3
     assert "cannot be made" in asked.notes[0]
@@ -372,3 +382,19 @@ def test_an_answer_that_cannot_be_read_here_is_asked_again(
         asked = ask(borrower, teacher, ["one"], ledger=shared)
 
     assert (asked.already, len(loopback.requests)) == (1, 1)
+
+
+def test_a_ledger_that_cannot_be_made_is_told_before_anything_is_paid_for(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    options = TeacherOptions(model="openai/m", base_url=f"{loopback.url}/v1")
+
+    with pytest.raises(CorpusError, match="cannot be made"):
+        generate_file(
+            tmp_path / "c.duckdb", rows, options, Notes(), license_="CC0-1.0", prompt_file=None,
+            ledger=Path("/proc/nowhere/ledger.duckdb"),
+        )  # fmt: skip
+
+    assert not loopback.requests
