@@ -95,6 +95,9 @@ def test_all_mistakes_of_a_prompt_are_told_at_once() -> None:
         pytest.param("---\ninputs: []\n---\n", "license: Field required", id="no-license"),
         pytest.param("---\nlicense: unknown\ninputs: []\n---\n", "license", id="unknown-license"),
         pytest.param("---\nlicense: MIT\ninputs: []\ncolour: red\n---\n", "colour", id="no-such-field"),
+        pytest.param(
+            "---\nlicense: MIT\ninputs: []\nturn: t\n---\n", "there is no option 'turn'; did you mean 'turns'", id="nearly-an-option"
+        ),
         pytest.param("---\nlicense: [MIT\ninputs\n---\n", r"p.md:4: the front matter is not YAML", id="not-yaml"),
         pytest.param(
             "---\nlicense: MIT\ninputs: [q]\nreference: q\n---\n", "both an input and the reference", id="shown-reference"

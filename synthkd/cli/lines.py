@@ -48,7 +48,7 @@ class Lines:
         self.clock = clock
         self.started = self.told = clock()
         self.tenth: int | None = None
-        self.is_draining = False
+        self.is_draining = self.is_waiting = False
 
     def __call__(self, standing: Standing) -> None:
         """Tell how it stands, if that is worth a line."""
@@ -60,12 +60,14 @@ class Lines:
             self.is_draining = True
             self._say(spell_draining(standing.in_flight))
             return
+        begins_to_wait = bool(standing.in_batches) and not self.is_waiting
+        self.is_waiting = bool(standing.in_batches)
         tenth = standing.done * _TENTHS // max(standing.total, 1)
         if self.tenth is None:  # where an earlier run left off is no news
             self.tenth = tenth
         now = self.clock()
         quiet = max(_QUIET_S, (now - self.started) / _QUIETER)
-        if tenth > self.tenth or now - self.told >= quiet:
+        if begins_to_wait or tenth > self.tenth or now - self.told >= quiet:
             self.tenth, self.told = tenth, now
             self._say(", ".join(describe(standing)))
 

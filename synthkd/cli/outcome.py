@@ -1,6 +1,7 @@
 """How a run ends on the terminal: the comparison, the report's path, and who has no sample."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,8 +10,10 @@ from synthkd.cli.terminal import print_json, print_table
 from synthkd.corpus.store import read_corpus
 from synthkd.pipeline import Outcome, Project
 from synthkd.reports import read_scores
+from synthkd.teachers.amounts import spell_count
 
-_TOLD = 20  # seeds without a sample that are listed; all are counted
+_TOLD = 20  # reasons that are listed; all rows are counted
+_NAMED = 3  # rows that are named, of those with one reason
 SOME_MISSING = 1
 
 
@@ -43,10 +46,23 @@ def list_missing(without: Mapping[str, str]) -> int:
     """Print which seeds have no sample, and why; return the exit code."""
     if not without:
         return 0
-    click.echo(f"{len(without)} rows have no sample:", err=True)
-    for seed_id, why in list(without.items())[:_TOLD]:
-        click.echo(f"  {seed_id}: {why}", err=True)
+    click.echo(f"{spell_count(len(without), 'row has', 'rows have')} no sample:", err=True)
+    seeds: defaultdict[str, list[str]] = defaultdict(list)
+    for seed_id, why in without.items():
+        seeds[why].append(seed_id)
+    ranked = sorted(seeds.items(), key=lambda item: -len(item[1]))
+    for why, those in ranked[:_TOLD]:
+        click.echo(f"  {_name_rows(those)}: {why}", err=True)
+    if untold := sum(len(those) for _, those in ranked[_TOLD:]):
+        click.echo(f"  and {untold:,} more", err=True)
     return SOME_MISSING
+
+
+def _name_rows(seeds: Sequence[str]) -> str:
+    """Return who they are; of many, how many there are and who the first are."""
+    if len(seeds) <= _NAMED:
+        return ", ".join(seeds)
+    return f"{len(seeds):,} rows ({', '.join(seeds[:_NAMED])}, ...)"
 
 
 def shorten(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -101,10 +101,9 @@ def command(
 def _print(found: "Quote") -> None:
     from synthkd.cli.terminal import print_table
 
-    left = found.requests - found.answered
     click.echo(
         f"{found.rows:,} rows make {found.requests:,} requests of {found.model} at {found.host}; "
-        f"{found.answered:,} are answered, {left:,} are left."
+        f"{found.answered:,} are answered, {found.left:,} are left."
     )
     print_table(
         [
@@ -148,7 +147,8 @@ def _to_json(found: "Quote") -> dict[str, Any]:
         "rows": found.rows,
         "requests": found.requests,
         "answered": found.answered,
-        "left": found.requests - found.answered,
+        "waiting": found.waiting,
+        "left": found.left,
         "pilot": found.pilot,
         "prompt_tokens": found.prompt_tokens._asdict(),
         "completion_tokens": found.completion_tokens._asdict(),

@@ -20,8 +20,8 @@ def command(
 
     CORPUS_OR_PIPELINE is a corpus, or a pipeline file (.yaml) that names one. While a
     teacher is asked: how far it is, how fast, what slows it down, what it costs.
-    Otherwise: what is answered, pending and failed, the dollars spent, the batches
-    that wait, and the last run. Ctrl-C ends --watch, and nothing else.
+    Otherwise: what is answered, what is pending and what of it failed last time, the
+    dollars spent, the batches that wait, and the last run. Ctrl-C ends --watch, and nothing else.
 
     Exits with 0 whatever it has to tell; a pipeline that never ran has no corpus yet,
     and that is told, too. A corpus that is named and is not there is exit 2.
@@ -55,6 +55,8 @@ def command(
 
 def _find(name: str, settings: tuple[str, ...]) -> tuple[Path, bool]:
     """Return the corpus that `name` is or names, and whether it need not be there yet."""
+    if Path(name).is_dir():
+        raise click.UsageError(f"{name!r} is a folder; name a corpus, or a pipeline (.yaml).")
     if Path(name).suffix not in {".yaml", ".yml"}:
         if settings:
             raise click.UsageError("--set goes with a pipeline.")

@@ -7,6 +7,7 @@ import click
 from synthkd.cli.outcome import list_missing
 from synthkd.cli.terminal import print_json
 from synthkd.pipeline.reading import Generated
+from synthkd.teachers.amounts import spell_count
 
 
 def tell_generated(corpus: Path, generated: Generated, *, as_json: bool) -> int:
@@ -25,5 +26,7 @@ def tell_generated(corpus: Path, generated: Generated, *, as_json: bool) -> int:
             }
         )
     else:
-        click.echo(f"{corpus}: {generated.samples} samples, {generated.asked} of them new answers")
+        samples = spell_count(generated.samples, "sample")
+        new = "a new answer" if generated.asked == 1 else "new answers"
+        click.echo(f"{corpus}: {samples}, {generated.asked:,} of them {new}")
     return list_missing(generated.without)

@@ -7,6 +7,7 @@ for markup.
 from collections.abc import Mapping
 
 from synthkd.cli.terminal import printable
+from synthkd.teachers.amounts import spell_count, spell_dollars
 from synthkd.teachers.standing import Standing
 
 _LONGEST = 200  # characters of a reason that are shown
@@ -24,7 +25,9 @@ def describe(standing: Standing) -> list[str]:
             f"tried again {spell_reasons(standing.retried)}" if standing.retried else "",
         ),
     ]
-    if running:
+    if standing.in_batches:
+        lines.append(_spell_batches(standing))
+    elif running:
         limit = f" of {standing.window:,}" if standing.window else ""
         requests = _spell_rate(standing.requests_per_second, standing.requests_per_minute_limit)
         tokens = _spell_rate(standing.tokens_per_second, standing.tokens_per_minute_limit)
@@ -42,7 +45,9 @@ def describe(standing: Standing) -> list[str]:
 
 def spell_draining(in_flight: int) -> str:
     """Return what Ctrl-C has begun."""
-    answers = "1 answer that is" if in_flight == 1 else f"{in_flight:,} answers that are"
+    if not in_flight:
+        return "draining: writing down what came"
+    answers = spell_count(in_flight, "answer that is", "answers that are")
     return f"draining: waiting for {answers} paid for; Ctrl-C again stops now"
 
 
@@ -51,7 +56,8 @@ def spell_end(standing: Standing) -> str:
     took = f"took {spell_seconds(standing.seconds)}"
     if standing.state == "stopped":
         return _join("stopped", *describe(standing), took)
-    return _join(*describe(standing), took) if standing.answered or standing.failed else ""
+    is_news = standing.answered or standing.failed or standing.in_batches
+    return _join(*describe(standing), took) if is_news else ""
 
 
 def spell_reason(standing: Standing) -> str:
@@ -75,13 +81,6 @@ def spell_seconds(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def spell_dollars(dollars: float | None) -> str:
-    """Return an amount; cents are too coarse for a first answer, and None is unknown, not 0."""
-    if dollars is None:
-        return "unknown"
-    return f"${dollars:,.2f}" if not dollars or dollars >= 1 else f"${dollars:.4f}"
-
-
 def spell_reasons(counts: Mapping[str, int]) -> str:
     """Return how many there are, and of which reason how many."""
     told = ", ".join(
@@ -96,7 +95,19 @@ def _join(*facts: str) -> str:
 
 
 def _spell_done(standing: Standing) -> str:
-    return f"{standing.done:,} of {standing.total:,}"
+    if standing.state == "running":
+        return f"{standing.done:,} of {standing.total:,}"
+    # Who failed will be asked again: once it has ended, only what was answered is done.
+    answered = min(standing.already + standing.answered, standing.total)
+    return f"{answered:,} of {standing.total:,} answered"
+
+
+def _spell_batches(standing: Standing) -> str:
+    requests = spell_count(standing.in_batches, "request waits", "requests wait")
+    return (
+        f"{requests} in batches, the oldest handed in "
+        f"{spell_seconds(standing.seconds_in_batches)} before"
+    )
 
 
 def _spell_left(seconds: float | None) -> str:

@@ -15,8 +15,8 @@ _UNJUDGED = "unjudged"
 class JudgedFilter(Filter):
     """Keep samples with a score of `keep_from` or more, and the `best` of each seed.
 
-    A sample that was not judged, or not understandably, is kept as `unjudged`: a judge
-    that fails drops nothing. Among the samples of a seed it comes after the scored ones.
+    A sample that was not judged, or not understandably, is kept as `unjudged`, unless
+    `best` others of its seed were chosen: a judge that fails drops nothing.
     """
 
     kind: Literal["judged"] = "judged"
@@ -49,16 +49,16 @@ class JudgedFilter(Filter):
         """Compare the samples of each seed; only those of one seed are held in memory."""
         for _, group in groupby(samples, key=lambda sample: (sample.source_id, sample.seed_id)):
             of_seed = list(group)
-            best = self._find_best(of_seed)
+            chosen = self._choose(of_seed)
+            is_full = len(chosen) == self.best
             for sample in of_seed:
                 verdict = self.judge(sample)
-                if verdict.keep and sample.sample_id not in best:
-                    reason = _UNJUDGED if sample.judge_score is None else "not_best"
-                    verdict = drop(reason, sample.judge_score)
+                if verdict.keep and is_full and sample.sample_id not in chosen:
+                    verdict = drop("not_best", sample.judge_score)
                 yield sample, verdict
 
-    def _find_best(self, samples: list[Sample]) -> set[str]:
-        scored = [sample for sample in samples if sample.judge_score is not None]
-        unscored = [sample for sample in samples if sample.judge_score is None]
-        ranked = [*sorted(scored, key=lambda s: -(s.judge_score or 0.0)), *unscored]
+    def _choose(self, samples: list[Sample]) -> set[str]:
+        """Return the best of the samples whose score is high enough."""
+        scored = [s for s in samples if s.judge_score is not None and self.judge(s).keep]
+        ranked = sorted(scored, key=lambda sample: -(sample.judge_score or 0.0))
         return {sample.sample_id for sample in ranked[: self.best]}

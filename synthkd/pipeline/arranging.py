@@ -21,6 +21,8 @@ from synthkd.records import Request
 from synthkd.teachers.budget import longest_completion, require_budget
 from synthkd.teachers.options import TeacherOptions
 
+_ANSWER = frozenset({"completion", "answer", "rationale"})  # what shows some of an answer
+
 
 def arrange(
     project: Project, prompt: Prompt | None, materials: Sequence[Material], mistakes: list[str]
@@ -53,6 +55,9 @@ def arrange(
     refining = judging = None
     try:
         refining = _read_refining(project, prompt, materials) if prompt else None
+    except SynthkdError as error:
+        mistakes.append(str(error).replace("\n", "\n  "))
+    try:
         judging = _read_judging(project, prompt, materials) if prompt else None
     except SynthkdError as error:
         mistakes.append(str(error).replace("\n", "\n  "))
@@ -102,11 +107,19 @@ def _read_refining(
     options = project.pipeline.refine
     if options is None:
         return None
+    revise = read_prompt(project.input(options.revise), options.revise)
+    _require_answer(revise, "refine.revise")
     critique = None
     if options.critique is not None:
         critique = read_prompt(project.input(options.critique), options.critique)
+        if "critique" not in revise.front_matter.inputs:
+            raise ConfigError(
+                f"{revise.name}: it is refine.revise and does not show the critique, which would "
+                "be paid for in vain; add `critique` to its 'inputs' and {{ critique }} to its "
+                f"text, or name {critique.name} here if the two stand in each other's place"
+            )
+        _require_answer(critique, "refine.critique")
         _require_shown(critique, CRITIQUE_SHOWN, prompt, materials)
-    revise = read_prompt(project.input(options.revise), options.revise)
     _require_shown(revise, REVISE_SHOWN, prompt, materials)
     return Refining(options, critique, revise)
 
@@ -118,8 +131,22 @@ def _read_judging(
     if options is None:
         return None
     judge = read_prompt(project.input(options.prompt), options.prompt)
+    _require_answer(judge, "judge.prompt")
     _require_shown(judge, JUDGE_SHOWN, prompt, materials)
     return Judging(options, judge)
+
+
+def _require_answer(later: Prompt, option: str) -> None:
+    """Refuse the prompt of a later stage that does not show the answer it is about.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not _ANSWER.intersection(later.front_matter.inputs):
+        raise ConfigError(
+            f"{later.name}: it is {option} and does not show the answer it is about; add "
+            "`completion` to its 'inputs' and {{ completion }} to its text, or name another file"
+        )
 
 
 def _require_shown(

@@ -1,6 +1,6 @@
 """Asking as a step: what others paid for is borrowed, the rest is asked, and lent in turn.
 
-ledger ─borrow─► batches that ended ─collect─► online, or handed in ─► ledger ─lend
+ledger ─borrow─► batches that ended ─collect─► online, or handed in ─wait─► ledger ─lend
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from synthkd.corpus.plans import Plan
 from synthkd.corpus.sharing import borrow, lend
 from synthkd.errors import CorpusError
 from synthkd.teachers.base import Teacher
-from synthkd.teachers.batching import collect_batches, submit_batches
+from synthkd.teachers.batching import collect_batches, submit_batches, wait_for_batches
 from synthkd.teachers.engine import Asked, Watch, ask_all
 from synthkd.teachers.options import TeacherOptions
 
@@ -37,13 +37,17 @@ def ask_plan(
     asked = Asked()
     if ledger:
         borrow(plan, ledger)
+    is_batched = options.provider in _BATCHED
     try:
-        if options.provider in _BATCHED:
+        if is_batched:
             collect_batches(plan, teachers[0], options, asked)
         if options.mode == "online":
             ask_all(plan, teachers, options, run_id=run_id, asked=asked, step=step, watcher=watcher)
         if options.mode == "batch" or asked.is_spilled:
             submit_batches(plan, teachers[0], options, asked, run_id=run_id)
+        if is_batched and options.wait_hours:
+            wait_for_batches(plan, teachers[0], options, asked, step=step, watcher=watcher)
+        if is_batched:
             found = plan.find_pending()
             asked.already, asked.waiting = found.answered - asked.answered, found.waiting
     finally:

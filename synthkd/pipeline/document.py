@@ -6,7 +6,6 @@ told at once, as `file:line: what, what follows, what to write instead`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from synthkd.errors import ConfigError
+from synthkd.prompts.spelling import suggest
 from synthkd.records import Json
 
 Loc = tuple[str | int, ...]
@@ -98,20 +98,12 @@ def explain(error: ValidationError, document: Document, model: type[BaseModel]) 
         if _is_the_other_reading(detail, details):
             continue
         loc = _strip_tags(detail["loc"], document.value)
-        place = document.place(loc)
+        place = document.place(_find_option(detail, loc, document))
         number = re.search(r":(\d+)$", place)
         line = int(number[1]) if number else 0
         told.append((line, f"{place}: {_say(detail, loc, schema)}"))
     for _, mistake in sorted(dict.fromkeys(told), key=lambda pair: pair[0]):
         yield mistake
-
-
-def suggest(wrong: str, known: Sequence[str]) -> str:
-    """Return "; did you mean ...?" for a word near `wrong`, or else what is known."""
-    near = get_close_matches(wrong, known, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
 
 
 def _parse(text: str, name: str) -> Json:
@@ -187,6 +179,12 @@ def _is_the_other_reading(detail: ErrorDetails, details: Sequence[ErrorDetails])
     return any(other is not detail and other["loc"][: len(place)] == place for other in details)
 
 
+def _find_option(detail: ErrorDetails, loc: Loc, document: Document) -> Loc:
+    """Return the option that a mistake of several together names first, or else `loc`."""
+    words = re.findall(r"\w+", detail["msg"]) if detail["type"] == "value_error" else []
+    return next(((*loc, word) for word in words if (*loc, word) in document.places), loc)
+
+
 def _strip_tags(loc: Sequence[str | int], value: Json) -> Loc:
     """Return `loc` without the names pydantic adds for the members of a union."""
     kept: list[str | int] = []
@@ -249,7 +247,7 @@ def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any]) -> str:
     if kind in _SAYINGS:
         return f"{path} is {detail['input']!r:.80}; it {_SAYINGS[kind].format(**context)}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}"
+    return f"{path}: {message}" if path else message
 
 
 def _spell(loc: Loc) -> str:

@@ -20,6 +20,7 @@ from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.slots import Link, Slot, Slots
 from synthkd.corpus.store import Corpus
 from synthkd.errors import BudgetError, TeacherError
+from synthkd.outputs import Output
 from synthkd.pipeline.asking import ask_plan
 from synthkd.pipeline.judging import Judging, Judgment
 from synthkd.pipeline.materials import Material, describe_teacher
@@ -76,11 +77,24 @@ class Graph:
     judge: int = 0
 
     @property
+    def is_followed(self) -> bool:
+        """Whether anything is done about the answers."""
+        is_salvaged = self.salvage != Salvage()
+        return is_salvaged or self.refining is not None or self.judging is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is one teacher, and nothing after its answers."""
-        is_salvaged = self.salvage != Salvage()
-        is_more = is_salvaged or self.refining is not None or self.judging is not None
-        return self.answering == 1 and not is_more
+        return self.answering == 1 and not self.is_followed
+
+    def is_for(self, voice: int) -> Callable[[Seed], bool]:
+        """Return what tells whether `voice` answers a seed: all of them, or its share."""
+        answering = self.voices[: self.answering]
+        if self.choose != "mixture" or self.answering == 1:
+            return lambda _seed: True
+        names = name_apart([each.name for each in answering])
+        weights = [each.weight for each in answering]
+        return lambda seed: choose_teacher(seed, names, weights) == voice
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -89,10 +103,13 @@ class Graph:
         judging = [self.judging.prompt] if self.judging else []
         return [prompt for prompt in (*refining, *judging) if prompt is not None]
 
-    def stages(self) -> Iterator[tuple[Stage | None, int | None]]:
-        """Yield each stage and who is asked, None for whoever answered; no stage is to mend."""
+    def stages(self, outputs: Sequence[Output]) -> Iterator[tuple[Stage | None, int | None]]:
+        """Yield each stage and who is asked, None for whoever answered; no stage is to mend.
+
+        `outputs` are the forms of the answers, by part.
+        """
         if self.refuge is not None:
-            yield OtherTeacher(self.refuge), self.refuge
+            yield OtherTeacher(self.refuge, outputs), self.refuge
         for stage in self.salvage.stages():
             yield stage, None
         if self.salvage.malformed != "keep":
@@ -173,7 +190,8 @@ class Asking:
     def run(self) -> None:
         """Ask every stage in turn. What stops one is kept in `stopped`, and no later one asks."""
         self._draw()
-        for step, (stage, voice) in enumerate(self.graph.stages(), start=1):
+        outputs = [material.prompt.output for material in self.materials]
+        for step, (stage, voice) in enumerate(self.graph.stages(outputs), start=1):
             self.is_asking = self.is_whole
             if stage is None:
                 self._mend()
@@ -184,22 +202,13 @@ class Asking:
         """Have every seed answered by whom it goes to."""
         several = self.graph.answering > 1
         for voice in range(self.graph.answering):
-            plan = make_plan(self.corpus, f"draw_{voice}", self._plan(voice))
+            asks = plan_answers(
+                self.corpus, self.materials, self.askers[voice], self.graph.is_for(voice)
+            )
+            plan = make_plan(self.corpus, f"draw_{voice}", asks)
             name = self.graph.voices[voice].name
             self._have_answered(plan, voice, f"generate {name}" if several else "generate")
             self.slots.add(plan, voice)
-
-    def _plan(self, voice: int) -> Iterator[Ask]:
-        """Yield what `voice` is asked: all seeds, or its share of them."""
-        graph, asker = self.graph, self.askers[voice]
-        answering = graph.voices[: graph.answering]
-        names = name_apart([each.name for each in answering])
-        weights = [each.weight for each in answering]
-
-        def is_for(seed: Seed) -> bool:
-            return graph.choose != "mixture" or choose_teacher(seed, names, weights) == voice
-
-        return plan_answers(self.corpus, self.materials, asker, is_for)
 
     def _follow(self, stage: Stage, step: int, voice: int | None) -> None:
         """Ask what `stage` wants asked, and take the replies in."""

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from synthkd.corpus.store import Corpus
+from synthkd.errors import ConfigError
 from synthkd.pipeline.few_shot import Examples
 from synthkd.prompts import Prompt
 from synthkd.records import Contribution, Message, Seed
@@ -39,7 +40,7 @@ class Material:
         Raises:
             ConfigError: The row does not fill the prompt.
         """
-        bare = self.prompt.render(seed.row)
+        bare = render(self.prompt, seed, self.path)
         if self.examples is None:
             return bare
         return self.prompt.render(seed.row, self.examples.turns(seed.seed_id, bare))
@@ -56,6 +57,18 @@ class Material:
                 Contribution("few_shot", "transform", name, license_, terms_of(license_))
             )
         return made_from
+
+
+def render(prompt: Prompt, seed: Seed, path: str) -> tuple[Message, ...]:
+    """Return `prompt` filled with a row of the file `path`.
+
+    Raises:
+        ConfigError: The row does not fill it.
+    """
+    try:
+        return prompt.render(seed.row)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: row {seed.seed_id!r}: {error}") from error
 
 
 def describe_prompt(prompt: Prompt) -> Contribution:

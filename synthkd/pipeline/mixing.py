@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -54,6 +55,16 @@ def choose_teacher(seed: Seed, names: Sequence[str], weights: Sequence[float]) -
         for name, weight in zip(names, weights, strict=True)
     ]
     return times.index(min(times))
+
+
+def share(count: int, weights: Sequence[float]) -> list[int]:
+    """Return how many of `count` rows are each teacher's.
+
+    >>> share(10, [2, 1])
+    [7, 3]
+    """
+    ends = [round(count * end / sum(weights)) for end in accumulate(weights)]
+    return [end - start for start, end in pairwise([0, *ends])]
 
 
 def _draw(text: str) -> float:

@@ -3,6 +3,7 @@
 What nobody knows is None: an unknown price is no price of 0.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -108,6 +109,39 @@ def charge(price: Price | None, tokens: Tokens) -> Span:
     if prompts.worst is not None and completions.worst is not None:
         worst = price.worst(prompts.worst / calls, completions.worst / calls) * calls
     return Span(low, expected, high, worst)
+
+
+def follow(names: Sequence[str], offers: Sequence[Offer]) -> Offer:
+    """Return what several teachers come to who are asked one after the other."""
+    hours = add([offer.hours for offer in offers])
+    return Offer(add([offer.usd for offer in offers]), hours, _join_bases(names, offers))
+
+
+def join(names: Sequence[str], offers: Sequence[Offer]) -> Offer:
+    """Return what several teachers come to who are handed their batches at once."""
+    hours = _combine(max, [offer.hours for offer in offers])
+    return Offer(add([offer.usd for offer in offers]), hours, _join_bases(names, offers))
+
+
+def add(spans: Sequence[Span]) -> Span:
+    """Return what `spans` come to together; what is not known of one is not known of all.
+
+    >>> add([Span(1, None, 3, 4), Span(1, 2, 3, 4)])
+    Span(low=2, expected=None, high=6, worst=8)
+    """
+    return _combine(sum, spans)
+
+
+def _combine(how: Callable[[Sequence[float]], float], spans: Sequence[Span]) -> Span:
+    columns = zip(*spans, strict=True)
+    return Span(*(None if None in column else how(column) for column in columns))
+
+
+def _join_bases(names: Sequence[str], offers: Sequence[Offer]) -> str:
+    bases = [offer.basis for offer in offers]
+    if len(set(bases)) == 1:
+        return bases[0]
+    return "; ".join(f"{name}: {basis}" for name, basis in zip(names, bases, strict=True))
 
 
 def tell_price(price: Price | None, model: str, host: str) -> list[str]:

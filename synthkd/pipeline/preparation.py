@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 from synthkd.errors import ConfigError, SynthkdError
 from synthkd.pipeline.arranging import add_examples, arrange
 from synthkd.pipeline.graph import Graph
-from synthkd.pipeline.materials import Material
+from synthkd.pipeline.materials import Material, render
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import Prompt, read_prompt
@@ -92,7 +92,7 @@ def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.
 
 def _require_inputs(prompt: Prompt, seeds: Collection[Seed], path: str) -> None:
     require_columns(seeds, prompt.front_matter.inputs, path)
-    prompt.render(next(iter(seeds)).row)
+    render(prompt, next(iter(seeds)), path)
 
 
 def _require_reference(prompt: Prompt, seeds: Collection[Seed], path: str) -> None:

@@ -8,38 +8,47 @@ What is measured, recorded or assumed is said with each number. What nobody know
 None: an unknown price is no price of 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthkd.corpus.runs import finish_run, start_run
-from synthkd.corpus.store import open_corpus, read_corpus
+from synthkd.corpus.store import open_corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.adhoc import find_prompt, license_or_none
 from synthkd.pipeline.generation import generate
 from synthkd.pipeline.graph import Graph, Voice
 from synthkd.pipeline.materials import Material
+from synthkd.pipeline.mixing import name_apart, share
 from synthkd.pipeline.model import Project
-from synthkd.pipeline.offers import Offer, Tokens, offer_batch, offer_online, tell_price
+from synthkd.pipeline.offers import (
+    Offer,
+    Tokens,
+    add,
+    follow,
+    join,
+    offer_batch,
+    offer_online,
+    tell_price,
+)
 from synthkd.pipeline.paths import locate_teacher
 from synthkd.pipeline.preparation import prepare
 from synthkd.pipeline.run import Listener
 from synthkd.pipeline.sources import read_source, require_columns
-from synthkd.pipeline.surveying import list_asked, pick, survey
+from synthkd.pipeline.surveying import (
+    IsFor,
+    Survey,
+    choose_counter,
+    list_asked,
+    pick,
+    read_past,
+    survey,
+)
 from synthkd.prompts import VERBATIM
-from synthkd.teachers.base import Teacher
 from synthkd.teachers.budget import longest_completion
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.prices import Price
-from synthkd.teachers.tokens import (
-    Counter,
-    History,
-    Span,
-    find_counter,
-    read_history,
-    span_completions,
-    span_prompts,
-)
+from synthkd.teachers.tokens import Span, span_completions, span_prompts
 
 Ask = Callable[[Sequence[Material]], None]
 
@@ -48,8 +57,9 @@ Ask = Callable[[Sequence[Material]], None]
 class Quote:
     """What is left to ask, and what that comes to.
 
-    `pilot` is how many requests of a pilot the numbers rest on; `notes` say what the
-    numbers rest on otherwise.
+    `answered` requests have an answer, here or in the ledger, and `waiting` ones are in a
+    batch. `pilot` is how many requests of a pilot the numbers rest on; `notes` say what the
+    numbers rest on otherwise. `parts` are the quotes of the teachers, where there are several.
     """
 
     model: str
@@ -57,6 +67,7 @@ class Quote:
     rows: int
     requests: int
     answered: int
+    waiting: int
     prompt_tokens: Span
     completion_tokens: Span
     price: Price | None
@@ -64,6 +75,12 @@ class Quote:
     batch: Offer
     pilot: int
     notes: tuple[str, ...]
+    parts: tuple["Quote", ...] = ()
+
+    @property
+    def left(self) -> int:
+        """How many requests the numbers are for."""
+        return self.requests - self.answered - self.waiting
 
 
 def quote(
@@ -74,11 +91,15 @@ def quote(
     pilot: int = 0,
     ask: Ask | None = None,
     tokenizer: Path | None = None,
+    ledger: Path | None = None,
+    is_for: IsFor = lambda _seed: True,
 ) -> Quote:
     """Return what asking the teacher for `materials` comes to, beyond what `corpus` has.
 
-    Nothing is asked and nothing is written, unless there is a `pilot`: then `ask` is given
-    so many of the rows, keeps the answers in `corpus`, and the quote is for the rest.
+    What `ledger`, a file of answers that corpora share, has is not asked either, and seeds
+    that are not for the teacher are left out. Nothing is asked and nothing is written, unless
+    there is a `pilot`: then `ask` is given so many of the rows, keeps the answers in `corpus`,
+    and the quote is for the rest.
 
     Raises:
         ConfigError: The teacher, a row, the tokenizer or the price table is not right.
@@ -86,15 +107,19 @@ def quote(
         BudgetError, TeacherError: The pilot was stopped.
     """
     teacher = options.connect()
-    price, count = options.price(teacher.host), _find_counter(options, tokenizer)
-    found = survey(corpus, materials, teacher, options, count)
+    price, count = options.price(teacher.host), choose_counter(options, tokenizer)
+
+    def look() -> Survey:
+        return survey(corpus, materials, teacher, options, count, ledger=ledger, is_for=is_for)
+
+    found = look()
     keys: list[str] = []
     if pilot and ask and len(found.left):
         places = found.choose(pilot)
         keys = [each.request.key for each in list_asked(materials, teacher, options, places)]
         ask(pick(materials, places))
-        found = survey(corpus, materials, teacher, options, count)
-    history, is_of_pilot = _read_history(corpus, materials, teacher, keys)
+        found = look()
+    history, is_of_pilot = read_past(corpus, materials, teacher, keys)
     prompts, of_prompts = span_prompts(found.size, None if count else history)
     longest = longest_completion(options.request(teacher, ()))
     completions, of_completions = span_completions(len(found.left), history, longest)
@@ -104,6 +129,7 @@ def quote(
         f"prompt tokens: {of_prompts}",
         f"completion tokens: {of_completions}",
         *tell_price(price, options.model, teacher.host),
+        *_tell_elsewhere(found, ledger),
     ]
     in_pilot = history.answers if history and is_of_pilot else 0
     if in_pilot:
@@ -114,6 +140,7 @@ def quote(
         rows=found.rows,
         requests=found.requests,
         answered=found.answered,
+        waiting=found.waiting,
         prompt_tokens=prompts,
         completion_tokens=completions,
         price=price,
@@ -124,52 +151,88 @@ def quote(
     )
 
 
-def _find_counter(options: TeacherOptions, tokenizer: Path | None) -> Counter | None:
-    if tokenizer is not None:
-        return find_counter(tokenizer)
-    folder = Path(options.model_name)
-    return find_counter(folder) if options.provider == "local" and folder.is_dir() else None
-
-
-def _read_history(
-    path: Path, materials: Sequence[Material], teacher: Teacher, keys: Sequence[str]
-) -> tuple[History | None, bool]:
-    """Return what is recorded of answers like these, and whether they are the pilot's.
-
-    Those to the same prompt go before those to any.
-    """
-    if not path.is_file():
-        return None, False
-    versions = dict.fromkeys(material.prompt.version for material in materials)
-    with read_corpus(path) as corpus:
-        if keys and (found := read_history(corpus, teacher.model, teacher.endpoint, keys=keys)):
-            return found, True
-        for version in (*versions, None):
-            found = read_history(corpus, teacher.model, teacher.endpoint, prompt_version=version)
-            if found:
-                return found, False
-    return None, False
+def _tell_elsewhere(found: Survey, ledger: Path | None) -> Iterator[str]:
+    """Yield where there is more that is not asked again."""
+    if found.waiting:
+        yield f"{found.waiting:,} requests wait in a batch; what they cost is not in this quote"
+    if found.lent:
+        yield f"{found.lent:,} of the answers are in the ledger {ledger}; they cost nothing"
 
 
 def quote_pipeline(
     project: Project, listener: Listener, *, pilot: int = 0, tokenizer: Path | None = None
 ) -> Quote:
-    """Return the quote for what a pipeline asks its teacher; as `quote`.
+    """Return the quote for what a pipeline asks its teachers for its rows; as `quote`.
+
+    Each is asked for the rows that are its own, in a pilot too.
 
     Raises:
         ConfigError: The pipeline has no teacher, or something in it is not right.
     """
-    work, options = prepare(project), project.teacher
-    if options is None:
+    work = prepare(project)
+    graph, materials = work.graph, list(work.materials)
+    if graph is None:
         raise ConfigError(f"{project.file} has no teacher, so it costs nothing to ask.")
-    materials, name = list(work.materials), project.teacher_name
-    ask = _asker(project.corpus, options, listener, name=name)
-    if work.graph and not work.graph.is_plain:
+    if graph.is_followed:
         listener.say(
-            f"note: this is what asking {name} for every row comes to; what other teachers, "
-            "salvage, refine and judge ask comes on top, and counts against the same budget"
+            "note: this is what asking for every row comes to; what salvage, refine and judge ask "
+            "comes on top, and counts against the same budget"
         )
-    return quote(project.corpus, materials, options, pilot=pilot, ask=ask, tokenizer=tokenizer)
+    answering = graph.voices[: graph.answering]
+    weights = [voice.weight for voice in answering]
+    is_mixture = graph.choose == "mixture"
+    shares = share(pilot, weights) if is_mixture else [pilot] * len(weights)
+    quotes = [
+        quote(
+            project.corpus,
+            materials,
+            voice.options,
+            pilot=rows,
+            ask=_asker(
+                project.corpus, voice.options, listener, name=voice.name, ledger=project.ledger
+            ),
+            tokenizer=tokenizer,
+            ledger=project.ledger,
+            is_for=graph.is_for(number),
+        )
+        for number, (voice, rows) in enumerate(zip(answering, shares, strict=True))
+    ]
+    if len(quotes) == 1:
+        return quotes[0]
+    names = name_apart([voice.name for voice in answering])
+    return _add_up(sum(len(material.seeds) for material in materials), names, quotes)
+
+
+def _add_up(rows: int, names: Sequence[str], quotes: Sequence[Quote]) -> Quote:
+    """Return what several teachers come to together, who are asked for `rows`."""
+    return Quote(
+        model=" + ".join(names),
+        host=" + ".join(dict.fromkeys(each.host for each in quotes)),
+        rows=rows,
+        requests=sum(each.requests for each in quotes),
+        answered=sum(each.answered for each in quotes),
+        waiting=sum(each.waiting for each in quotes),
+        prompt_tokens=add([each.prompt_tokens for each in quotes]),
+        completion_tokens=add([each.completion_tokens for each in quotes]),
+        price=quotes[0].price if all(q.price == quotes[0].price for q in quotes) else None,
+        online=follow(names, [each.online for each in quotes]),
+        batch=join(names, [each.batch for each in quotes]),
+        pilot=sum(each.pilot for each in quotes),
+        notes=tuple(_tell_parts(names, quotes)),
+        parts=tuple(quotes),
+    )
+
+
+def _tell_parts(names: Sequence[str], quotes: Sequence[Quote]) -> Iterator[str]:
+    """Yield each teacher's share, then what its numbers rest on."""
+    for name, each in zip(names, quotes, strict=True):
+        usd = each.online.usd
+        known = [(usd.expected, "expected"), (usd.worst, "at worst")]
+        told = [f"${value:.4g} {how}" for value, how in known if value is not None]
+        cost = ", ".join(told) or "for an unknown price"
+        yield f"{name}: {each.rows:,} rows, {each.left:,} requests left, {cost}"
+    for name, each in zip(names, quotes, strict=True):
+        yield from (f"{name}: {note}" for note in each.notes)
 
 
 def quote_file(
@@ -198,7 +261,14 @@ def quote_file(
     return quote(corpus, [material], located, pilot=pilot, ask=ask, tokenizer=tokenizer)
 
 
-def _asker(path: Path, options: TeacherOptions, listener: Listener, *, name: str) -> Ask:
+def _asker(
+    path: Path,
+    options: TeacherOptions,
+    listener: Listener,
+    *,
+    name: str,
+    ledger: Path | None = None,
+) -> Ask:
     """Return what asks a pilot's rows as `generate` does, at once, and keeps the answers."""
     at_once = options.model_copy(update={"mode": "online", "spill": None})
 
@@ -210,6 +280,7 @@ def _asker(path: Path, options: TeacherOptions, listener: Listener, *, name: str
                 materials,
                 Graph((Voice(name, at_once),)),
                 run_id=run_id,
+                ledger=ledger,
                 watch=lambda _step: listener.watch("pilot"),
             )
             generated.tell(name, listener.say)

@@ -4,14 +4,16 @@ By default nothing: the answer is kept and marked, and no call is made that nobo
 asked for. Every attempt to save an answer is a request of its own, billed and kept.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from synthkd.corpus.slots import Reply, Slot
+from synthkd.filters import RefusalFilter
 from synthkd.outputs import JsonOutput, Output
 from synthkd.pipeline.stages import REFUSALS, Asker, Case, Stage, Wanted, mark
-from synthkd.records import LENGTH, Message
+from synthkd.records import LENGTH, Message, Sample
 from synthkd.teachers.budget import longest_completion
 from synthkd.teachers.options import TeacherOptions
 
@@ -19,6 +21,7 @@ _CONTINUE = "Your answer was cut off. Go on exactly where it ends; repeat nothin
 _OVERLAP = 12  # characters of an end that are no coincidence when the rest begins with them
 _REPEATS = 400  # characters at most that a teacher repeats when it goes on
 _VARIANT = 1_000_000  # between the sample index of an answer and that of one asked for again
+_REFUSAL = RefusalFilter()
 
 
 class Salvage(BaseModel, frozen=True, extra="forbid"):
@@ -29,7 +32,9 @@ class Salvage(BaseModel, frozen=True, extra="forbid"):
         description="An answer cut at its token limit: ask for the rest, or with a larger one.",
     )
     refused: TeacherOptions | None = Field(
-        default=None, description="Who is asked what the teacher refuses; else the refusal is kept."
+        default=None,
+        description="Who is asked what the teacher refuses, in words too, as the filter `refusal` "
+        "reads them; else the refusal is kept.",
     )
     malformed: Literal["keep", "repair", "ask"] = Field(
         default="keep",
@@ -58,25 +63,34 @@ class OtherTeacher(Stage):
 
     kind: ClassVar[str] = "other_teacher"
 
-    def __init__(self, voice: int) -> None:
-        """Take the other teacher's number."""
+    def __init__(self, voice: int, outputs: Sequence[Output]) -> None:
+        """Take the other teacher's number, and the form of the answers of each part."""
         self._voice = voice
+        self._outputs = outputs
 
     def ask(self, case: Case, asker: Asker) -> Wanted | None:
         """Ask the same, under the other's parameters."""
-        if not case.is_refused:
+        if not self._declines(case.slot, case.text, case.slot.finish_reason):
             return None
         asked = case.request
         schema = case.material.prompt.schema if asker.options.structured_output else None
         request = asker.options.request(asker.teacher, asked.messages, asked.sample_index, schema)
-        return Wanted(request, case.slot.finish_reason)
+        return Wanted(request, case.slot.finish_reason if case.is_refused else "refusal")
 
     def take(self, slot: Slot, reply: Reply) -> Slot | str:
         """Let its answer stand, unless it refuses too."""
-        if reply.finish_reason in REFUSALS or not reply.text.strip():
+        if not reply.text.strip() or self._declines(slot, reply.text, reply.finish_reason):
             return "refused_too"
         salvaged = mark(slot, "other_teacher")
         return slot._replace(voice=self._voice, request_key=reply.request_key, salvaged=salvaged)
+
+    def _declines(self, slot: Slot, text: str, finish_reason: str) -> bool:
+        """Return whether the filter `refusal` would drop a sample that says `text`."""
+        answer = self._outputs[slot.part].read(text).answer
+        sample = Sample(
+            "", slot.source_id, slot.seed_id, (), text, answer, finish_reason=finish_reason
+        )
+        return not _REFUSAL.judge(sample).keep
 
 
 class Larger(Stage):

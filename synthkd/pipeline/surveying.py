@@ -4,21 +4,22 @@ A request is known here by a sixteenth of its key, so half a million of them tak
 megabytes, however long their prompts are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthkd.corpus import ledger
+from synthkd.corpus.batches import waiting
+from synthkd.corpus.ledger import answered
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus, read_corpus
 from synthkd.pipeline.materials import Material
-from synthkd.records import Request
+from synthkd.records import Request, Seed
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.options import TeacherOptions
-from synthkd.teachers.tokens import Counter, Size, measure
+from synthkd.teachers.tokens import Counter, History, Size, find_counter, measure, read_history
 
 _PAGE = 1000  # requests in memory at a time
 
@@ -33,10 +34,12 @@ _KEPT = np.dtype(
         ("messages", "u4"),
         ("counted", "u4"),
         ("is_answered", "?"),
+        ("is_waiting", "?"),
     ]
 )
 
 Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
+IsFor = Callable[[Seed], bool]
 
 
 class Asked(NamedTuple):
@@ -49,8 +52,9 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The requests of a run. `left` has some numbers of each that has no answer yet.
+    """The requests of a run. `left` has some numbers of each that nobody was asked yet.
 
+    `answered` have an answer, `lent` of them in the ledger alone; `waiting` are in a batch.
     `calls` is how many calls those take, and `size` what their prompts have together:
     where samples share a prompt, a call has several and pays for one.
     """
@@ -58,6 +62,8 @@ class Survey:
     rows: int
     requests: int
     answered: int
+    lent: int
+    waiting: int
     calls: int
     size: Size
     left: Numbers
@@ -85,23 +91,32 @@ def survey(
     teacher: Teacher,
     options: TeacherOptions,
     count: Counter | None = None,
+    *,
+    ledger: Path | None = None,
+    is_for: IsFor = lambda _seed: True,
 ) -> Survey:
     """Return what `materials` ask of `teacher` and `corpus`, if it is there, has no answer to.
 
-    `count` counts tokens where a tokenizer is at hand. Nothing is written.
+    Seeds that are not for the teacher are left out. `ledger` is a file of answers that other
+    corpora share; `count` counts tokens where a tokenizer is at hand. Nothing is written.
 
     Raises:
         ConfigError: A row does not fill its prompt.
-        CorpusError: The corpus is held by another process, or is none.
+        CorpusError: The corpus or the ledger is held by another process, or is none.
     """
+    asked = list_asked(materials, teacher, options, is_for=is_for)
     if corpus.is_file():
         with read_corpus(corpus) as opened:
-            kept = list(_look_at(list_asked(materials, teacher, options), count, opened))
+            kept = list(_look_at(asked, count, opened))
     else:
-        kept = list(_look_at(list_asked(materials, teacher, options), count, None))
+        kept = list(_look_at(asked, count, None))
     numbers = np.concatenate(kept) if kept else np.empty(0, _KEPT)
+    rows = len(np.unique(numbers["place"]))
     numbers = numbers[np.sort(np.unique(numbers["mark"], return_index=True)[1])]
-    left = numbers[~numbers["is_answered"]]
+    is_own = numbers["is_answered"]
+    is_answered = is_own | np.isin(numbers["mark"], _read_lent(ledger))
+    is_waiting = numbers["is_waiting"] & ~is_answered
+    left = numbers[~(is_answered | is_waiting)]
     paid = left[np.unique(left["place"], return_index=True)[1]] if options.share_prompt else left
     size = Size(
         len(paid),
@@ -109,8 +124,16 @@ def survey(
         int(paid["bytes"].sum()),
         int(paid["counted"].sum()) if count else None,
     )
-    rows = sum(len(material.seeds) for material in materials)
-    return Survey(rows, len(numbers), len(numbers) - len(left), len(paid), size, left)
+    return Survey(
+        rows=rows,
+        requests=len(numbers),
+        answered=int(is_answered.sum()),
+        lent=int((is_answered & ~is_own).sum()),
+        waiting=int(is_waiting.sum()),
+        calls=len(paid),
+        size=size,
+        left=left,
+    )
 
 
 def list_asked(
@@ -118,14 +141,16 @@ def list_asked(
     teacher: Teacher,
     options: TeacherOptions,
     places: set[int] | None = None,
+    *,
+    is_for: IsFor = lambda _seed: True,
 ) -> Iterator[Asked]:
-    """Yield every request of `materials`, or those of the rows at `places`."""
+    """Yield every request of `materials` that is for the teacher, or of the rows at `places`."""
     place = -1
     for part, material in enumerate(materials):
         schema = material.prompt.schema if options.structured_output else None
         for seed in material.seeds:
             place += 1
-            if places is None or place in places:
+            if (places is None or place in places) and is_for(seed):
                 messages = material.ask(seed)
                 for index in range(options.samples):
                     yield Asked(place, part, options.request(teacher, messages, index, schema))
@@ -142,12 +167,56 @@ def pick(materials: Sequence[Material], places: set[int]) -> list[Material]:
     return picked
 
 
+def choose_counter(options: TeacherOptions, tokenizer: Path | None) -> Counter | None:
+    """Return what counts tokens: `tokenizer`, or that of a local teacher, if it has one."""
+    if tokenizer is not None:
+        return find_counter(tokenizer)
+    folder = Path(options.model_name)
+    return find_counter(folder) if options.provider == "local" and folder.is_dir() else None
+
+
+def read_past(
+    path: Path, materials: Sequence[Material], teacher: Teacher, keys: Sequence[str]
+) -> tuple[History | None, bool]:
+    """Return what is recorded of answers like these, and whether they are the pilot's.
+
+    Those to the same prompt go before those to any.
+    """
+    if not path.is_file():
+        return None, False
+    versions = dict.fromkeys(material.prompt.version for material in materials)
+    with read_corpus(path) as corpus:
+        if keys and (found := read_history(corpus, teacher.model, teacher.endpoint, keys=keys)):
+            return found, True
+        for version in (*versions, None):
+            found = read_history(corpus, teacher.model, teacher.endpoint, prompt_version=version)
+            if found:
+                return found, False
+    return None, False
+
+
+def _read_lent(ledger: Path | None) -> Numbers:
+    """Return the marks of the requests that the ledger, if there is one, has an answer to.
+
+    All of them, so that other runs find the ledger closed again after a moment.
+    """
+    if ledger is None or not ledger.is_file():
+        return np.empty(0, "u8")
+    with read_corpus(ledger) as opened:
+        found = opened.db.execute(
+            "SELECT DISTINCT ('0x' || request_key[:16])::UBIGINT AS mark "
+            "FROM store.attempts WHERE error = ''"
+        ).fetchnumpy()
+    return np.asarray(found["mark"])
+
+
 def _look_at(
     asked: Iterator[Asked], count: Counter | None, corpus: Corpus | None
 ) -> Iterator[Numbers]:
     for page in pages(asked, _PAGE):
         keys = [each.request.key for each in page]
-        answered = ledger.answered(corpus, keys) if corpus else set()
+        are_answered = answered(corpus, keys) if corpus else set()
+        are_waiting = waiting(corpus, keys) if corpus else set()
         sizes = [measure(each.request.messages, count) for each in page]
         yield np.array(
             [
@@ -158,7 +227,8 @@ def _look_at(
                     size.content_bytes,
                     size.messages,
                     size.counted or 0,
-                    each.request.key in answered,
+                    each.request.key in are_answered,
+                    each.request.key in are_waiting,
                 )
                 for each, size in zip(page, sizes, strict=True)
             ],

@@ -30,12 +30,14 @@ from typing import Self, cast, get_args
 
 from jinja2 import Template, TemplateError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from synthkd.errors import ConfigError
 from synthkd.outputs import Output, TextOutput
 from synthkd.prompts.sections import ENVIRONMENT, judge_variables, split_sections
+from synthkd.prompts.spelling import suggest
 from synthkd.records import Json, Message, Role
 from synthkd.rights.licenses import License
 
@@ -193,7 +195,7 @@ class _Verbatim(Prompt):
             return (*examples, Message("user", row["prompt"]))
         if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
             raise ConfigError(
-                f"a row has neither a text `prompt` nor `messages` with a role (system, user, "
+                f"there is neither a text `prompt` nor `messages` with a role (system, user, "
                 f"assistant) and a text content each: {dict(row)!r:.200}. Name a prompt file if "
                 "its columns fill one."
             )
@@ -274,8 +276,14 @@ def _read_front_matter(name: str, text: str) -> FrontMatter:
             f"{name}:{line}: the front matter is not YAML: {error.problem}"
         ) from error
     except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(map(str, detail['loc'])) or 'front matter'}: {detail['msg']}"
-            for detail in error.errors()
-        ]
+        mistakes = [_say(detail) for detail in error.errors()]
         raise ConfigError(f"{name}: the front matter is wrong:", mistakes) from error
+
+
+def _say(detail: ErrorDetails) -> str:
+    """Return what is wrong with an option of the front matter, and what to write instead."""
+    loc = detail["loc"]
+    if detail["type"] == "extra_forbidden" and len(loc) == 1:
+        wrong = str(loc[0])
+        return f"there is no option {wrong!r}{suggest(wrong, list(FrontMatter.model_fields))}"
+    return f"{'.'.join(map(str, loc)) or 'front matter'}: {detail['msg']}"

@@ -5,7 +5,7 @@ collect what ended ─► journal, corpus        pending ─► batches ─► (
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -14,13 +14,15 @@ from synthkd.corpus.journal import pack
 from synthkd.corpus.plans import Plan
 from synthkd.errors import BudgetError, ConfigError
 from synthkd.records import Attempt, Request
+from synthkd.teachers.amounts import spell_count
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.batch import BatchService, Collected, Returned, collect, connect, submit_all
 from synthkd.teachers.budget import Budget, require_budget
-from synthkd.teachers.engine import Asked
+from synthkd.teachers.engine import Asked, Watch
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.reading import read_attempt
 from synthkd.teachers.scribe import Entry, Scribe
+from synthkd.teachers.watching import watch_batches
 
 _PAGE = 256  # requests read at a time
 
@@ -31,14 +33,20 @@ def collect_batches(plan: Plan, teacher: Teacher, options: TeacherOptions, asked
     Raises:
         TeacherError: The provider cannot be reached. What was collected is kept.
     """
-    if batches.count_waiting(plan.corpus, teacher.provider, teacher.endpoint):
-        before = plan.find_pending()
-        collected = asyncio.run(_collect(plan, options))
-        asked.failures |= {key: why for key, why in collected.failed.items() if why}
-        asked.refused |= collected.failed.keys() - collected.again
-        asked.notes += collected.problems
-        # Batches of other plans are collected as well.
-        asked.answered += plan.find_pending().answered - before.answered
+    _take(plan, teacher, asked, lambda: _collect(plan, options))
+
+
+def wait_for_batches(
+    plan: Plan,
+    teacher: Teacher,
+    options: TeacherOptions,
+    asked: Asked,
+    *,
+    step: str,
+    watcher: Watch,
+) -> None:
+    """Wait for batches as long as `wait_hours` says, telling `watcher`; as `collect_batches`."""
+    _take(plan, teacher, asked, lambda: _wait(plan, teacher, options, step, watcher))
 
 
 def submit_batches(
@@ -76,12 +84,19 @@ def submit_batches(
                 price=json.dumps(charge) if charge else None,
             )
         )
-        if submitted:
-            handed_in = found.pending - plan.find_pending().pending
-            asked.notes.append(
-                f"{handed_in} requests were handed in, in {len(submitted)} batches; run again "
-                "to collect the answers."
+        went = spell_count(
+            found.pending - plan.find_pending().pending,
+            "request was handed in",
+            "requests were handed in",
+        )
+        went += f", in {spell_count(len(submitted), 'batch', 'batches')}"
+        if submitted and over:
+            raise BudgetError(
+                f"{went}; run again to collect the answers and go on. No more were, since {over[0]}"
             )
+        if submitted:
+            later = "" if options.wait_hours else "; run again to collect the answers"
+            asked.notes.append(f"{went}{later}.")
     if over:
         raise over[0]
 
@@ -127,17 +142,57 @@ async def _submit(
         await service.close()
 
 
-async def _collect(plan: Plan, options: TeacherOptions) -> Collected:
+def _take(
+    plan: Plan,
+    teacher: Teacher,
+    asked: Asked,
+    collecting: Callable[[], Coroutine[None, None, Collected]],
+) -> None:
+    """Note in `asked` what `collecting` brings, if anything is waited for."""
+    if not batches.count_waiting(plan.corpus, teacher.provider, teacher.endpoint):
+        return
+    before = plan.find_pending()
+    collected = asyncio.run(collecting())
+    asked.failures |= {key: why for key, why in collected.failed.items() if why}
+    asked.refused |= collected.failed.keys() - collected.again
+    asked.notes += collected.problems
+    # Batches of other plans are collected as well.
+    asked.answered += plan.find_pending().answered - before.answered
+
+
+async def _wait(
+    plan: Plan, teacher: Teacher, options: TeacherOptions, step: str, watcher: Watch
+) -> Collected:
+    async with watch_batches(plan, teacher, options, step, watcher) as show:
+        return await _collect(plan, options, show)
+
+
+async def _collect(
+    plan: Plan, options: TeacherOptions, show: Callable[[], None] | None = None
+) -> Collected:
+    """Look once; or, where there is somebody to `show`, until `wait_hours` are over."""
     service: BatchService = connect(options)
     scribe = Scribe(plan.corpus)
 
     async def keep(page: Sequence[Returned]) -> None:
         await scribe.write([_as_entry(returned) for returned in page])
 
-    hours = options.wait_hours
+    async def settle() -> None:
+        """Have what came in the corpus while the rest is waited for."""
+        nonlocal scribe
+        await scribe.close()
+        scribe = Scribe(plan.corpus)
+        if show:
+            show()
+
     try:
         return await collect(
-            plan.corpus, service, keep, wait=hours > 0, deadline_seconds=hours * 3600
+            plan.corpus,
+            service,
+            keep,
+            wait=show is not None,
+            deadline_seconds=options.wait_hours * 3600,
+            looked=settle,
         )
     finally:
         await scribe.close()

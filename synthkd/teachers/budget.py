@@ -9,6 +9,7 @@ from typing import Any
 
 from synthkd.errors import BudgetError, ConfigError
 from synthkd.records import Request, canonical_json
+from synthkd.teachers.amounts import spell_dollars, spell_limit
 from synthkd.teachers.base import Teacher
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.prices import Price
@@ -24,7 +25,7 @@ class Budget:
         """Begin with what the corpus cost until now."""
         self.limit = limit
         self.spent = spent
-        self.reserved = 0.0
+        self._reserved = 0.0
         self.is_known = price is not None
         rates = (price.prompt, price.cached_prompt, price.cache_write) if price else ()
         self._prompt = max((rate for rate in rates if rate is not None), default=0.0)
@@ -32,6 +33,16 @@ class Budget:
         if price and price.long_above is not None:
             self._prompt *= price.long_prompt
             self._completion *= price.long_completion
+
+    @property
+    def reserved(self) -> float:
+        """The most that what is in flight, or waits in batches, can still cost."""
+        return self._reserved
+
+    @reserved.setter
+    def reserved(self, dollars: float) -> None:
+        # What is added and taken away again leaves a rounding error, which may be below zero.
+        self._reserved = max(dollars, 0.0)
 
     def worst(self, requests: Sequence[Request]) -> float:
         """Return the most that `requests` can cost in US dollars, asked one by one."""
@@ -49,10 +60,14 @@ class Budget:
 
     def explain(self, worst: float) -> BudgetError:
         """Return why nothing more is asked."""
+        spent, reserved, next_one = (
+            spell_dollars(amount, decimals=4) for amount in (self.spent, self.reserved, worst)
+        )
+        waits = f", {reserved} reserved for what waits in batches" if self.reserved else ""
         return BudgetError(
-            f"the budget of ${self.limit:.2f} is spent: ${self.spent:.4f} so far, and the next "
-            f"call may cost ${worst:.4f}. All answers are kept; raise budget_usd and run again "
-            "to go on."
+            f"the budget of {spell_limit(self.limit or 0.0)} is spent: {spent} so far{waits}, and "
+            f"the next call may cost {next_one}. All answers are kept; raise budget_usd and run "
+            "again to go on."
         )
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from synthkd.records import Json
 
 logger = logging.getLogger(__name__)
 
-State = Literal["running", "done", "stopped"]
+State = Literal["running", "done", "stopped", "killed"]
 
 _SILENT = 60.0  # seconds without a word after which a process that cannot be looked up is gone
 _SLOTS = 30  # parts of the window of `Rates`; older ones are forgotten whole
@@ -46,7 +46,9 @@ class Standing:
     counts attempts, by reason, whose request was tried again. `kept` is None where
     nobody judged yet. Rates are those of the last half minute; `window` is how many
     requests may be in flight now. Dollars are None where a price is unknown: unknown is
-    not nothing. `process` and `pid` tell who says so.
+    not nothing. `in_batches` requests wait at the provider, the oldest since
+    `in_batches_since`. `process` and `pid` tell who says so. Nobody says of himself that he
+    was killed: see `as_killed`.
     """
 
     step: str
@@ -61,6 +63,8 @@ class Standing:
     retried: Mapping[str, int] = field(default_factory=dict)
     in_flight: int = 0
     waiting: int = 0
+    in_batches: int = 0
+    in_batches_since: str | None = None
     requests_per_second: float = 0.0
     tokens_per_second: float = 0.0
     requests_per_minute_limit: float | None = None
@@ -86,11 +90,33 @@ class Standing:
     @property
     def seconds(self) -> float:
         """How long the step ran until this moment."""
-        return max(_read_time(self.at) - _read_time(self.started_at), 0.0)
+        return max(read_time(self.at) - read_time(self.started_at), 0.0)
+
+    @property
+    def seconds_in_batches(self) -> float:
+        """How long the oldest request in a batch had waited at this moment."""
+        since = self.in_batches_since
+        return max(read_time(self.at) - read_time(since), 0.0) if since else 0.0
+
+    def as_killed(self) -> "Standing":
+        """Return what is left of this where the process that said it is gone."""
+        return replace(
+            self,
+            state="killed",
+            waiting=self.waiting + self.in_flight,
+            in_flight=0,
+            requests_per_second=0.0,
+            tokens_per_second=0.0,
+            bottleneck="",
+            reserved_usd=None,
+            projected_usd=None,
+            eta_s=None,
+            is_draining=False,
+        )
 
     def silence(self, now: Callable[[], float] = time.time) -> float:
         """Return the seconds since this was said."""
-        return max(now() - _read_time(self.at), 0.0)
+        return max(now() - read_time(self.at), 0.0)
 
     def is_alive(self, now: Callable[[], float] = time.time) -> bool:
         """Return whether the process that says so is still there.
@@ -141,7 +167,8 @@ def read_standing(path: Path) -> Standing | None:
     """
     try:
         standing = _STANDING.validate_python(json.loads(path.read_bytes()))
-        _read_time(standing.at), _read_time(standing.started_at)
+        for moment in (standing.at, standing.started_at, standing.in_batches_since or standing.at):
+            read_time(moment)
     except (OSError, ValueError):
         return None
     return standing
@@ -154,12 +181,17 @@ def name_failure(status: int | None, error: str) -> str:
     'rate_limited'
     >>> name_failure(None, "https://api.test/v1 gave no whole answer: ReadTimeout")
     'timeout'
+    >>> name_failure(None, "the script has no line for the prompt 'hi'")
+    'unanswered'
     """
     said = error.lower()
     if said.startswith("malformed") or status in {200, 201}:
         return "malformed"
     if status is None:
-        return "timeout" if "timeout" in said or "timed out" in said else "unreachable"
+        if "timeout" in said or "timed out" in said:
+            return "timeout"
+        # Only a server can be out of reach, and is named first.
+        return "unreachable" if said.startswith("http") else "unanswered"
     server_fault, by_status = 500, {401: "wrong_key", 403: "wrong_key", 408: "timeout"}
     by_status |= {404: "not_found", 429: "rate_limited", 504: "timeout", 529: "overloaded"}
     return by_status.get(status, "server_error" if status >= server_fault else "refused")
@@ -229,7 +261,8 @@ def _warn_once(path: Path, why: str) -> None:
     logger.warning("%s cannot be written, so `synthkd status` sees nothing: %s", path, why)
 
 
-def _read_time(text: str) -> float:
+def read_time(text: str) -> float:
+    """Return a moment of a standing as seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
 
 

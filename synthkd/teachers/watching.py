@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from synthkd.corpus import batches, ledger
+from synthkd.corpus.plans import Plan
+from synthkd.teachers.base import Teacher
+from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.standing import Standing, State, standing_path, write_standing
 
 if TYPE_CHECKING:
@@ -29,22 +34,72 @@ async def watch(
             engine.telemetry.show(standing)
         watcher(standing)
 
-    async def keep_telling() -> None:
-        while True:
-            tell("running")
-            if engine.options.timeout_s is None:
-                engine.patience.look()
-            await asyncio.sleep(_EVERY)
+    def look() -> None:
+        tell("running")
+        if engine.options.timeout_s is None:
+            engine.patience.look()
 
     engine.tell = tell
-    telling = asyncio.create_task(keep_telling())
+    try:
+        async with _repeating(look):
+            yield
+    finally:
+        tell("stopped" if engine.stopped else "done")
+
+
+@asynccontextmanager
+async def watch_batches(
+    plan: Plan,
+    teacher: Teacher,
+    options: TeacherOptions,
+    step: str,
+    watcher: Callable[[Standing], None],
+) -> AsyncIterator[Callable[[], None]]:
+    """Tell what of `plan` waits in batches about once a second, and at the end.
+
+    What is told is what the corpus held when the function that this gives was last called.
+    """
+    started = datetime.now(UTC).isoformat()
+    path = standing_path(plan.corpus.path)
+    already = plan.find_pending().answered
+    standing = _describe_batches(plan, teacher, options, step, already)
+
+    def look() -> None:
+        nonlocal standing
+        standing = _describe_batches(plan, teacher, options, step, already)
+
+    def tell(state: State = "running", reason: str = "") -> None:
+        now = datetime.now(UTC).isoformat()
+        told = replace(standing, started_at=started, at=now, state=state, reason=reason)
+        write_standing(path, told)
+        watcher(told)
+
+    try:
+        async with _repeating(tell):
+            yield look
+    except BaseException as error:
+        tell("stopped", str(error) or "interrupted")
+        raise
+    look()
+    tell("done")
+
+
+@asynccontextmanager
+async def _repeating(act: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `act` now and about once a second."""
+
+    async def go_on() -> None:
+        while True:
+            act()
+            await asyncio.sleep(_EVERY)
+
+    task = asyncio.create_task(go_on())
     try:
         yield
     finally:
-        telling.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await telling
-        tell("stopped" if engine.stopped else "done")
+            await task
 
 
 def describe(engine: "Engine", step: str, started: str, state: State) -> Standing:
@@ -82,6 +137,35 @@ def describe(engine: "Engine", step: str, started: str, state: State) -> Standin
         is_draining=engine.is_draining,
         state=state,
         reason=str(engine.stopped or ""),
+    )
+
+
+def _describe_batches(
+    plan: Plan, teacher: Teacher, options: TeacherOptions, step: str, already: int
+) -> Standing:
+    """Return how `plan` stands in a corpus into which batches are collected."""
+    corpus, provider, endpoint = plan.corpus, teacher.provider, teacher.endpoint
+    found = plan.find_pending()
+    handed_in = [
+        batch.submitted_at or batch.intent_at
+        for batch in (
+            *batches.read_batches(corpus, provider, endpoint, "intent"),
+            *batches.read_batches(corpus, provider, endpoint, "submitted"),
+        )
+    ]
+    is_known = options.price(teacher.host) is not None
+    return Standing(
+        step=step,
+        total=sum(found),
+        corpus=str(corpus.path),
+        already=already,
+        answered=found.answered - already,
+        waiting=found.pending,
+        in_batches=batches.count_waiting(corpus, provider, endpoint),
+        in_batches_since=min(handed_in).isoformat() if handed_in else None,
+        spent_usd=ledger.read_spent(corpus) if is_known else None,
+        reserved_usd=batches.reserved(corpus) if is_known else None,
+        budget_usd=options.budget_usd,
     )
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from synthkd.cli.lines import Lines
 from synthkd.cli.terminal import Terminal
-from synthkd.cli.wording import describe, spell_dollars, spell_end
+from synthkd.cli.wording import describe, spell_end
 from synthkd.teachers.standing import Standing
 from tests.cli.pseudo_terminal import PseudoTerminal, show
 
@@ -71,7 +72,9 @@ def test_a_terminal_shows_the_facts_and_keeps_one_line_of_them() -> None:
             "  spent $0.5200, reserved $0.0312, projected $2.10, budget $5.00",
         ]
         (last,) = terminal.screen
-        assert last.startswith("generate: 1,234 of 5,000, kept 190, failed 34 (malformed 30, ")
+        assert last.startswith(
+            "generate: 1,200 of 5,000 answered, kept 190, failed 34 (malformed 30, "
+        )
         assert last.endswith("spent $0.5200, budget $5.00, took 0 s")
         assert terminal.said.count("\x1b[?25l") == terminal.said.count("\x1b[?25h") == 1
 
@@ -86,7 +89,7 @@ def test_draining_says_what_is_waited_for_and_what_ctrl_c_does_now() -> None:
         assert "draining: waiting for 12 answers that are paid for; Ctrl-C again stops now" in (
             re.sub(r"\x1b\[[0-9;]*m", "", terminal.said)
         )
-        assert terminal.screen[0].startswith("generate: stopped, 1,234 of 5,000")
+        assert terminal.screen[0].startswith("generate: stopped, 1,200 of 5,000 answered")
     assert "1 answer that is paid for" in describe(stand(is_draining=True, in_flight=1))[-1]
 
 
@@ -254,9 +257,38 @@ def test_an_unknown_price_is_unknown_and_not_nothing() -> None:
     assert "spent $0.00, reserved unknown" in describe(
         stand(spent_usd=0.0, reserved_usd=None, projected_usd=None)
     )[-1]  # fmt: skip
-    assert [spell_dollars(dollars) for dollars in (None, 0.0, 0.00042, 12.5)] == [
-        "unknown",
-        "$0.00",
-        "$0.0004",
-        "$12.50",
-    ]
+
+
+def wait_in_batches(**changed: Any) -> Standing:
+    since, at = "2026-01-01T00:00:00+00:00", "2026-01-01T02:05:00+00:00"
+    return Standing(
+        step="generate", total=9, already=3, in_batches=5, in_batches_since=since, at=at,
+        started_at=since, spent_usd=0.0, reserved_usd=0.2, **changed,
+    )  # fmt: skip
+
+
+def test_what_is_waited_for_is_told_and_since_when() -> None:
+    told = describe(wait_in_batches())
+
+    assert "5 requests wait in batches, the oldest handed in 2 h 05 min before" in told
+    assert not any("in flight" in line or "requests/s" in line for line in told)
+    assert "1 request waits in" in describe(replace(wait_in_batches(), in_batches=1))[2]
+
+
+def test_waiting_is_said_at_once_and_again_while_nothing_comes() -> None:
+    clock, said = Clock(), []
+    lines = Lines("generate", clock)
+    lines._say = said.append
+    lines(wait_in_batches())
+    lines(wait_in_batches())
+    assert len(said) == 1
+    clock.now += 60
+    lines(wait_in_batches())
+
+    assert len(said) == 2
+    assert all("5 requests wait in batches" in line for line in said)
+    assert "5 requests wait in batches" in spell_end(wait_in_batches(state="done"))
+
+
+def test_nothing_in_flight_is_not_waited_for() -> None:
+    assert describe(stand(is_draining=True, in_flight=0))[-1] == "draining: writing down what came"

@@ -4,16 +4,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from synthkd.corpus.batches import Batch, add_intent, mark_submitted
+from synthkd.corpus.ledger import add_requests
 from synthkd.corpus.store import open_corpus
+from synthkd.records import Completion
 from synthkd.teachers.standing import Standing, read_standing, standing_path, write_standing
 from tests.cli.conftest import Said
+from tests.corpus.builders import make_attempt
+from tests.teachers.batch.making import make_requests
 from tests.teachers.loopback import Loopback, Reply, chat
 
 Call = Callable[..., Said]
@@ -104,13 +110,13 @@ def test_a_corpus_that_nothing_works_on_is_asked_itself(
     assert {name: asked[name] for name in ("requests", "answered", "pending", "failed")} == {
         "requests": 4,
         "answered": 3,
-        "pending": 0,
+        "pending": 1,
         "failed": {"refused": 1},
     }
     assert (asked["spent_usd"], asked["unpriced"], asked["batches"]) == (21.0, 0, [])
     assert asked["last_run"]["command"] == "generate"
     assert told["held_by"] is None
-    assert "requests: 4, answered 3, pending 0, failed 1 (refused 1)" in read.out
+    assert "answered 3, pending 1, of them failed last time 1 (refused 1)\n" in read.out
     assert "spent: $21.00" in read.out
     assert "last run: generate " in read.out
 
@@ -128,18 +134,40 @@ def test_a_process_that_was_killed_is_told_as_killed(
     generate: Call, synthkd: Call, corpus: Path, status: Callable[..., Any]
 ) -> None:
     generate()
-    at = "2026-01-01T00:00:00+00:00"
+    at = datetime.now(UTC).isoformat()
     write_standing(
         standing_path(corpus),
-        Standing(step="generate", total=9, answered=5, started_at=at, at=at, **gone()),
-    )
+        Standing(
+            step="generate", total=9, answered=5, started_at=at, at=at,
+            in_flight=4, requests_per_second=7.0, bottleneck="the server", eta_s=9.0, **gone(),
+        ),
+    )  # fmt: skip
 
     told, read = status(), synthkd("status", corpus)
 
-    assert told["state"] == "killed"
+    assert told["state"] == told["standing"]["state"] == "killed"
     assert told["asked"]["answered"] == 4
     assert "ago without saying so (killed?); run it again." in read.out
-    assert "  5 of 9" in read.out
+    assert "  5 of 9 answered\n" in read.out
+    assert not any(word in read.out for word in ("left", "in flight", "requests/s", "bottleneck"))
+    standing = told["standing"]
+    assert (standing["in_flight"], standing["waiting"], standing["eta_s"]) == (0, 4, None)
+
+
+def test_a_killed_run_is_made_up_for_by_one_that_had_nothing_left_to_ask(
+    generate: Call, synthkd: Call, corpus: Path, status: Callable[..., Any]
+) -> None:
+    generate()
+    at = datetime.now(UTC).isoformat()
+    left = Standing(step="generate", total=4, answered=4, started_at=at, at=at, **gone())
+    write_standing(standing_path(corpus), left)
+    assert status()["state"] == "killed"
+
+    generate()
+
+    told, read = status(), synthkd("status", corpus)
+    assert (told["state"], told["standing"]) == ("done", None)
+    assert f"{corpus}: nothing runs; the last run was done.\n" in read.out
 
 
 def test_why_it_was_stopped_is_told(generate: Call, synthkd: Call, corpus: Path) -> None:
@@ -159,24 +187,94 @@ def test_batches_that_wait_are_told(
 ) -> None:
     generate()
     with open_corpus(corpus) as opened:
-        opened.db.execute("CREATE OR REPLACE TABLE store.batches (status TEXT, requests INTEGER)")
-        opened.db.execute(
-            "INSERT INTO store.batches VALUES ('submitted', 7), ('submitted', 5), ('collected', 9)"
-        )
+        waiting = make_requests("a", "b", "c")
+        add_requests(opened, [(request, "host") for request in waiting])
+        for number, some in enumerate((waiting[:2], waiting[2:])):
+            name, lines = f"batch-{number}", [(request.key[:9], request.key) for request in some]
+            add_intent(opened, make_batch(name, requests=len(some)), lines)
+            mark_submitted(opened, name, f"remote-{number}")
 
-    waits = {"status": "submitted", "batches": 2, "requests": 12}
-    assert status()["asked"]["batches"] == [waits]
-    assert "batches: 2 submitted, 12 requests wait for them" in synthkd("status", corpus).out
+    asked = status()["asked"]
+    assert asked["batches"] == [{"status": "submitted", "batches": 2, "requests": 3}]
+    assert (asked["answered"], asked["waiting"], asked["pending"]) == (4, 3, 0)
+    said = synthkd("status", corpus).out
+    assert "requests: 7, answered 4, in batches 3, pending 0\n" in said
+    assert "batches: 2 submitted, 3 requests wait in them\n" in said
 
 
-def test_a_corpus_from_before_batches_has_none(
-    generate: Call, corpus: Path, status: Callable[..., Any]
+def make_batch(name: str, *, requests: int) -> Batch:
+    return Batch(
+        name, "openai", "http://x/v1", "m", "run", requests, size=9, worst_usd=0.0, price=None,
+        intent_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def leave_unread(corpus: Path, texts: Sequence[str]) -> None:
+    """Leave answers behind as a process does that was killed: in the journal, and not read."""
+    with open_corpus(corpus) as opened:
+        requests = make_requests(*texts)
+        add_requests(opened, [(request, "host") for request in requests])
+        said = Completion("x", "stop")
+        opened.journal.append([make_attempt(r, said, provider="plain") for r in requests])
+
+
+def test_what_a_killed_run_left_unread_has_a_cost_that_is_not_known(
+    generate: Call, synthkd: Call, corpus: Path, status: Callable[..., Any]
+) -> None:
+    generate("--set", "price_usd_per_million={prompt: 1000, completion: 0}")
+    leave_unread(corpus, "ab")
+
+    asked, said = status()["asked"], synthkd("status", corpus).out
+
+    assert (asked["answered"], asked["unread"], asked["pending"]) == (6, 2, 0)
+    assert asked["spent_usd"] == pytest.approx(0.028)
+    assert "answered 6 (2 of them not read yet; run again), pending 0" in said
+    assert "spent: $0.0280, and 2 answers not read yet\n" in said
+
+
+def test_a_run_that_read_nothing_yet_has_spent_what_nobody_knows(
+    generate: Call, synthkd: Call, corpus: Path, status: Callable[..., Any]
 ) -> None:
     generate()
     with open_corpus(corpus) as opened:
-        opened.db.execute("DROP TABLE IF EXISTS store.batches")
+        opened.db.execute("DELETE FROM store.completions")
 
-    assert status()["asked"]["batches"] == []
+    assert (status()["asked"]["unread"], status()["asked"]["spent_usd"]) == (4, None)
+    assert "spent: unknown, and 4 answers not read yet\n" in synthkd("status", corpus).out
+
+
+def test_what_was_borrowed_is_not_what_was_spent(
+    generate: Call, synthkd: Call, corpus: Path, tmp_path: Path, status: Callable[..., Any]
+) -> None:
+    how = ("--set", "price_usd_per_million={prompt: 1000, completion: 0}", "--ledger")
+    shared = tmp_path / "shared.duckdb"
+    generate(*how, shared)
+    corpus.unlink()
+    standing_path(corpus).unlink()
+    generate(*how, shared)
+
+    assert (status()["asked"]["answered"], status()["asked"]["spent_usd"]) == (4, 0)
+    assert "spent: $0.00\n" in synthkd("status", corpus).out
+    said = synthkd("status", shared)
+    assert "a ledger of 4 answers that corpora share; each tells itself what it spent" in said.out
+    assert "run again" not in said.out
+
+
+def test_a_teacher_that_is_free_costs_nothing_and_has_no_unknown_price(
+    synthkd: Call, rows: Path, corpus: Path, tmp_path: Path, status: Callable[..., Any]
+) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text('{"prompt": "say 1", "completion": "yes"}\n')
+    synthkd(
+        "generate", "--prompts", rows, "--corpus", corpus, "--model", f"scripted/{script}",
+        "--license", "CC0-1.0", "--set", "max_attempts=1",
+    )  # fmt: skip
+
+    asked = status()["asked"]
+
+    assert (asked["spent_usd"], asked["unpriced"]) == (0, 0)
+    assert (asked["pending"], asked["failed"]) == (3, {"unanswered": 3})
+    assert "spent: $0.00\n" in synthkd("status", corpus).out
 
 
 @pytest.fixture
@@ -238,6 +336,14 @@ def test_a_pipeline_leads_to_its_corpus(synthkd: Call, tmp_path: Path) -> None:
     said = synthkd("status", tmp_path / "small.yaml", "--set", f"corpus={path}")
 
     assert f"{path}: generate runs" in said.out
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/", ""])
+def test_a_folder_is_no_corpus_and_exit_2(synthkd: Call, folder: str) -> None:
+    said = synthkd("status", folder)
+
+    assert said.code == 2
+    assert "is a folder; name a corpus" in said.err
 
 
 @pytest.mark.parametrize(
@@ -312,5 +418,5 @@ def test_watching_someone_who_is_killed_says_so(
         assert seen.state == "running"
         write_standing(standing_path(corpus), Standing(step="generate", total=9, **gone()))
 
-    assert [standing.state for standing in told] == ["running", "stopped"]
+    assert [standing.state for standing in told] == ["running", "killed"]
     assert read_standing(standing_path(corpus)) is not None

@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Self
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from synthkd.errors import ConfigError
 from synthkd.pipeline.document import Document, read_document, validate
@@ -103,3 +104,38 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(ConfigError, match="cannot be read as text in UTF-8"):
         read_document(tmp_path / "binary.yaml", "binary.yaml")
+
+
+class Pair(BaseModel):
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def _be_in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("high is less than `low`; write the lower one first")
+        return self
+
+
+class Pairs(Pair):
+    first: Pair | None = None
+
+
+def test_a_mistake_of_several_options_stands_at_the_first_that_it_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(read(tmp_path, "low: 2\nhigh: 1\n"), Pairs)
+    assert caught.value.mistakes == (
+        "p.yaml:2: high is less than `low`; write the lower one first",
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        validate(read(tmp_path, "low: 1\nhigh: 1\nfirst:\n  low: 2\n  high: 1\n"), Pairs)
+    assert caught.value.mistakes[0].startswith("p.yaml:5: first: high is less")
+
+
+def test_a_mistake_without_a_place_has_one_colon(tmp_path: Path) -> None:
+    document = Document("the command line", {"low": 2, "high": 1}, {(): "the command line"})
+
+    with pytest.raises(ConfigError) as caught:
+        validate(document, Pairs)
+    assert caught.value.mistakes[0].startswith("the command line: high is less")

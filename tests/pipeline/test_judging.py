@@ -6,6 +6,7 @@ import pytest
 
 from synthkd.errors import ConfigError
 from synthkd.filters import JudgedFilter
+from synthkd.pipeline import prepare
 from synthkd.pipeline.judging import Judge, Judging
 from synthkd.prompts import parse_prompt
 from synthkd.records import Message, Sample
@@ -113,6 +114,15 @@ def test_a_bound_off_the_scale_is_refused(job: Job) -> None:
         job.read()
 
 
+def test_a_judge_that_is_not_shown_the_answer_is_refused(job: Job) -> None:
+    job.options["judge"]["prompt"] = "prompt.md"
+
+    with pytest.raises(
+        ConfigError, match=r"prompt\.md: it is judge\.prompt .* add `completion` to"
+    ):
+        prepare(job.read())
+
+
 def sample(key: str, score: float | None, seed: str = "1") -> Sample:
     turns = (Message("user", "hi"),)
     return Sample(key, "source", seed, turns, "text", "text", judge_score=score)
@@ -134,6 +144,26 @@ def test_the_best_of_each_seed_are_kept() -> None:
         "a": (False, "not_best"),
         "b": (True, ""),
         "c": (False, "not_best"),
-        "d": (False, "unjudged"),
+        "d": (False, "not_best"),
         "e": (True, "unjudged"),
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "kept"),
+    [
+        pytest.param(JudgedFilter(best=1), [None, None], [0, 1], id="none-judged"),
+        pytest.param(JudgedFilter(best=1, keep_from=7), [3, None], [1], id="none-good-enough"),
+        pytest.param(JudgedFilter(best=1, keep_from=7), [None, 7, 9], [2], id="one-chosen"),
+        pytest.param(JudgedFilter(best=2), [None, 7], [0, 1], id="room-for-one-more"),
+        pytest.param(JudgedFilter(best=2), [None, 7, 5], [1, 2], id="as-many-as-wanted"),
+    ],
+)
+def test_an_unjudged_sample_is_kept_unless_others_of_its_seed_are_chosen(
+    rule: JudgedFilter, scores: list[float | None], kept: list[int]
+) -> None:
+    samples = [sample(str(number), score) for number, score in enumerate(scores)]
+
+    verdicts = [verdict for _, verdict in rule.judge_all(samples)]
+
+    assert [number for number, verdict in enumerate(verdicts) if verdict.keep] == kept

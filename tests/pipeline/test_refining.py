@@ -211,7 +211,7 @@ def test_a_killed_run_goes_on_where_it_was(job: Job, loopback: Loopback) -> None
 
 
 def test_a_later_prompt_may_not_show_the_right_answer(job: Job) -> None:
-    text = "---\nlicense: CC0-1.0\ninputs: [reference]\n---\n{{ reference }}\n"
+    text = "---\nlicense: CC0-1.0\ninputs: [completion, reference]\n---\n{{ reference }}\n"
     (job.folder / "critique.md").write_text(text)
 
     with pytest.raises(ConfigError, match="only a judge may see it"):
@@ -219,8 +219,25 @@ def test_a_later_prompt_may_not_show_the_right_answer(job: Job) -> None:
 
 
 def test_a_column_that_no_row_has_is_found_before_anything_is_asked(job: Job) -> None:
-    text = "---\nlicense: CC0-1.0\ninputs: [completion, mood]\n---\n{{ completion }} {{ mood }}\n"
+    text = REVISE.replace("critique]", "critique, mood]") + "{{ mood }}\n"
     (job.folder / "revise.md").write_text(text)
 
     with pytest.raises(ConfigError, match="5 rows have no 'mood'"):
+        prepare(job.read())
+
+
+@pytest.mark.parametrize(
+    ("refine", "told"),
+    [
+        ({"critique": "revise.md", "revise": "critique.md"}, "name revise.md here if the two"),
+        ({"critique": "prompt.md", "revise": "revise.md"}, "prompt.md: it is refine.critique"),
+        ({"revise": "prompt.md"}, "prompt.md: it is refine.revise"),
+    ],
+)
+def test_a_prompt_that_does_not_show_what_it_is_about_is_refused(
+    job: Job, refine: dict[str, str], told: str
+) -> None:
+    job.options["refine"] = refine
+
+    with pytest.raises(ConfigError, match=told):
         prepare(job.read())

@@ -111,6 +111,29 @@ def test_what_one_teacher_refuses_another_is_asked(job: Job, loopback: Loopback)
     assert job.query(f"{named} AND role = 'teacher'") == [("openai/bold",)]
 
 
+def test_what_one_teacher_declines_in_words_another_is_asked(job: Job, loopback: Loopback) -> None:
+    no = "<a>I'm sorry, but I can't help with that.</a>"
+
+    def answer(asked: Asked) -> Reply:
+        is_bold = asked.body["model"] == "bold"
+        return say("<a>yes</a>" if is_bold and "4" not in last(asked) else no)
+
+    loopback.answer = answer
+    job.write_rows(6)
+    job.options["salvage"] = {"refused": job.teacher("bold"), "malformed": "ask"}
+    job.options["judge"] = {"prompt": "judge.md", "teacher": job.teacher("judge")}
+
+    assert job.run_counting() == {"teacher": 6, "bold": 6, "judge": 6}
+    assert job.query("SELECT completion, salvaged, count(*) FROM kept GROUP BY ALL ORDER BY 3") == [
+        (no, "", 1), ("<a>yes</a>", "other_teacher", 5)
+    ]  # fmt: skip
+    assert job.query("SELECT DISTINCT reason FROM chains WHERE kind = 'other_teacher'") == [
+        ("refusal",)
+    ]
+    judged = [last(a) for a in loopback.requests if a.body["model"] == "judge"]
+    assert sum("yes" in text for text in judged) == 5
+
+
 def test_broken_json_is_mended_without_a_call(job: Job, loopback: Loopback) -> None:
     (job.folder / "prompt.md").write_text(JSON_PROMPT)
     loopback.answer = lambda _: say("```json\n{'intent': 'refund',}\n```")

@@ -17,10 +17,11 @@ from synthkd.teachers.tokens import Size
 def make_survey(rows: list[tuple[int, int]]) -> Survey:
     """Return the survey of rows of (source, length), none of them answered."""
     left = np.array(
-        [(place, part, place, size, 1, 0, False) for place, (part, size) in enumerate(rows)], _KEPT
+        [(place, part, place, size, 1, 0, False, False) for place, (part, size) in enumerate(rows)],
+        _KEPT,
     )
     total = Size(len(rows), len(rows), sum(size for _, size in rows))
-    return Survey(len(rows), len(rows), 0, len(rows), total, left)
+    return Survey(len(rows), len(rows), 0, 0, 0, len(rows), total, left)
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**6)), min_size=1, max_size=200)
@@ -59,8 +60,8 @@ def test_a_pilot_does_not_change_from_one_time_to_the_next() -> None:
 
 
 def test_samples_of_one_row_are_one_row_of_a_pilot() -> None:
-    left = np.array([(n // 4, 0, n, 10, 1, 0, False) for n in range(40)], _KEPT)
-    survey = Survey(10, 40, 0, 40, Size(40, 40, 400), left)
+    left = np.array([(n // 4, 0, n, 10, 1, 0, False, False) for n in range(40)], _KEPT)
+    survey = Survey(10, 40, 0, 0, 0, 40, Size(40, 40, 400), left)
 
     assert len(survey.choose(5)) == 5
     assert survey.choose(100) == set(range(10))

@@ -16,6 +16,7 @@ from synthkd.errors import BudgetError, ConfigError, TeacherError
 from synthkd.pipeline.asking import ask_plan
 from synthkd.records import Completion
 from synthkd.teachers.options import TeacherOptions
+from synthkd.teachers.standing import Standing, read_standing, standing_path
 from tests.corpus.builders import make_attempt
 from tests.teachers.batch.emulator import Emulator
 from tests.teachers.batch.making import VENDORS
@@ -65,7 +66,7 @@ def test_what_is_handed_in_is_collected_by_the_next_run_and_bought_once(
     first = ask(corpus, teacher, TEXTS)
     assert (first.already, first.answered, first.waiting) == (0, 0, 3)
     assert first.notes == [
-        "3 requests were handed in, in 1 batches; run again to collect the answers."
+        "3 requests were handed in, in 1 batch; run again to collect the answers."
     ]
     meanwhile = ask(corpus, teacher, TEXTS)
     assert (meanwhile.answered, meanwhile.waiting, meanwhile.notes) == (0, 3, [])
@@ -130,6 +131,47 @@ def test_the_budget_bounds_what_is_handed_in_and_what_waits_counts(
 
     # $23 were reserved for two, which cost $13; then a third fitted.
     assert sorted(emulator.bought) == ["a", "b", "c"]
+
+
+def test_a_budget_that_hands_in_a_part_says_so_first(corpus: Corpus, emulator: Emulator) -> None:
+    with pytest.raises(BudgetError) as said:
+        ask(corpus, options(emulator, budget_usd=30, **PRICED), list("abcdef"))
+
+    assert str(said.value).startswith(
+        "2 requests were handed in, in 1 batch; run again to collect the answers and go on. "
+        "No more were, since the budget of $30.00 is spent: $0.0000 so far, $23.0000 reserved"
+    )
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_run_that_hands_in_waits_and_tells_what_it_waits_for(
+    corpus: Corpus, emulator: Emulator, vendor: str
+) -> None:
+    emulator.steps = ["in_progress"]
+    teacher, told = options(emulator, vendor, wait_hours=1), list[Standing]()
+    wanted = plan(corpus, teacher, TEXTS)
+
+    asked = ask_plan(wanted, teacher.connect_all(), teacher, run_id="run", watcher=told.append)
+
+    assert (asked.answered, asked.waiting) == (3, 0)
+    assert asked.notes == ["3 requests were handed in, in 1 batch."]
+    first, last = told[0], told[-1]
+    assert (first.state, first.total, first.in_batches, first.done) == ("running", 3, 3, 0)
+    assert first.in_batches_since is not None
+    assert (last.state, last.in_batches, last.answered) == ("done", 0, 3)
+    assert read_standing(standing_path(corpus.path)) == last
+
+
+def test_waiting_ends_at_its_hour_and_the_rest_waits_on(corpus: Corpus, emulator: Emulator) -> None:
+    emulator.steps = ["in_progress"] * 99
+    told = list[Standing]()
+    teacher = options(emulator, wait_hours=1e-9)
+    wanted = plan(corpus, teacher, TEXTS)
+
+    asked = ask_plan(wanted, teacher.connect_all(), teacher, run_id="run", watcher=told.append)
+
+    assert (asked.answered, asked.waiting) == (0, 3)
+    assert (told[-1].state, told[-1].in_batches) == ("done", 3)
 
 
 def test_online_work_and_what_waits_share_one_budget(

@@ -62,7 +62,7 @@ def test_a_budget_that_is_asked_before_every_call_is_never_overspent(
             budget.reserved -= reserved
             budget.spent += cost
 
-        assert budget.reserved >= -1e-9
+        assert budget.reserved >= 0
         assert budget.spent + budget.reserved <= max(limit, before) + 1e-9
 
 
@@ -88,6 +88,16 @@ def test_long_contexts_are_reserved_at_their_price() -> None:
     worst = [Budget(None, price, 0.0).worst([request("abc", 10)]) for price in (plain, long)]
 
     assert worst == pytest.approx([(19 + 10) / 1e6, (2 * 19 + 3 * 10) / 1e6])
+
+
+def test_a_small_budget_is_told_with_all_its_digits_and_what_waits() -> None:
+    budget = Budget(0.001, None, 0.0)
+    budget.reserved = 0.00095
+
+    said = str(budget.explain(0.000061))
+
+    assert "the budget of $0.0010 is spent: $0.0000 so far, $0.00095 reserved for what" in said
+    assert "the next call may cost $0.000061" in said
 
 
 def test_the_reason_says_what_was_spent_and_what_to_do() -> None:

@@ -158,6 +158,7 @@ def test_where_a_process_cannot_be_looked_up_it_lives_while_it_talks(
         (None, "https://x gave no whole answer: ConnectTimeout", "timeout"),
         (None, "https://x gave no whole answer: ReadError", "unreachable"),
         (None, "malformed: not JSON", "malformed"),
+        (None, "the script has no line for the prompt 'hi'", "unanswered"),
         (200, "https://x answered with something that is no answer", "malformed"),
         (429, "slow down", "rate_limited"),
         (500, "oh", "server_error"),

@@ -10,7 +10,7 @@ again; what was half collected is collected to its end, each line kept once.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,6 +20,7 @@ from synthkd.corpus.batches import Batch
 from synthkd.corpus.store import Corpus
 from synthkd.errors import TeacherError
 from synthkd.records import Request
+from synthkd.teachers.amounts import spell_count
 from synthkd.teachers.base import AttemptError
 from synthkd.teachers.batch.base import BatchService, Limits, Sought
 from synthkd.teachers.batch.download import Keep, Taken, take
@@ -29,6 +30,15 @@ from synthkd.teachers.batch.wire import UnsureError
 logger = logging.getLogger(__name__)
 
 GRACE = 60.0  # seconds after which a batch that was taken is in the provider's list
+_FIRST_PAUSE = 1.0  # seconds until the second look; each pause is twice the one before
+
+# What a server says to a call that it does not know: no, or something that is no batch.
+_KNOWS_NO_BATCHES = (
+    HTTPStatus.OK,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.NOT_IMPLEMENTED,
+)
 
 
 async def submit_all(
@@ -64,11 +74,7 @@ async def submit_all(
             logger.warning("batch may have arrived: batch=%s %s", batch.batch_id, error)
         except AttemptError as error:
             batches.mark_void(corpus, batch.batch_id, str(error))
-            raise TeacherError(
-                f"a batch of {batch.requests:,} requests was not taken: {error}\n"
-                f"{len(submitted)} batches before it are submitted, and will be collected. "
-                "Nothing of this one was charged; run again to submit it."
-            ) from error
+            raise _explain(batch, len(submitted), error) from error
         else:
             batches.mark_submitted(corpus, batch.batch_id, remote_id)
             logger.info("batch submitted: batch=%s remote=%s", batch.batch_id, remote_id)
@@ -95,24 +101,31 @@ async def collect(
     poll_seconds: float = 60.0,
     deadline_seconds: float = float("inf"),
     grace_seconds: float = GRACE,
+    looked: Callable[[], Awaitable[None]] | None = None,
 ) -> Collected:
     """Hand everything that batches of `service` brought to `keep`.
 
-    Looks once, or, to `wait`, every `poll_seconds` until all have ended or the deadline is
-    over. A batch that was meant and has no name is looked for first: it is taken over, or,
-    if the provider does not list it `grace_seconds` after it was meant, void.
+    Looks once, or, to `wait`, again and again until all have ended or the deadline is over:
+    soon at first, then every `poll_seconds`. `looked` is awaited after each look. A batch that
+    was meant and has no name is looked for first: it is taken over, or, if the provider does
+    not list it `grace_seconds` after it was meant, void.
 
     Raises:
         TeacherError: The provider cannot be reached, or refuses the key. What was kept by
             then stays kept, and is not collected again.
     """
     collecting = _Collecting(corpus, service, keep, grace_seconds)
-    until = time.monotonic() + deadline_seconds
+    until, pause = time.monotonic() + deadline_seconds, min(_FIRST_PAUSE, poll_seconds)
     try:
-        await collecting.look_once()
-        while wait and collecting.is_waiting() and time.monotonic() + poll_seconds <= until:
-            await asyncio.sleep(poll_seconds)
+        while True:
             await collecting.look_once()
+            if looked:
+                await looked()
+            left = until - time.monotonic()
+            if not wait or left <= 0 or not collecting.is_waiting():
+                break
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, poll_seconds)
     except AttemptError as error:
         raise TeacherError(
             f"batches cannot be collected: {error}\nWhat was collected is kept; the rest waits "
@@ -232,6 +245,24 @@ class _Collecting:
         self.collected.failed |= taken.failed
         self.collected.again |= taken.again
         self.collected.problems += taken.problems
+
+
+def _explain(batch: Batch, before: int, error: AttemptError) -> TeacherError:
+    """Return why `batch` was not taken, when as many as `before` were."""
+    if not before and error.status in _KNOWS_NO_BATCHES:
+        return TeacherError(
+            f"{batch.endpoint} takes no batches, it seems: it answers like a server that does not "
+            f"know them ({error}).\nNothing was handed in, and nothing of it is charged. Drop "
+            "`spill`, or write mode: online, and run again to have the rest asked online."
+        )
+    earlier = ""
+    if before:
+        are = spell_count(before, "batch before it is", "batches before it are")
+        earlier = f"{are} submitted, and will be collected. "
+    return TeacherError(
+        f"a batch of {spell_count(batch.requests, 'request')} was not taken: {error}\n{earlier}"
+        "Nothing of this one was charged; run again to submit it."
+    )
 
 
 def _intend(service: BatchService, packed: Pack, run_id: str, price: str | None) -> Batch:

@@ -133,7 +133,7 @@ def test_a_batch_that_is_refused_is_void(
     emulator.script("create", Fault(), Fault(400))
     requests = make_requests("a", "b", "c")
 
-    with pytest.raises(TeacherError, match=r"1 batches before it are submitted"):
+    with pytest.raises(TeacherError, match=r"1 batch before it is submitted"):
         submit(corpus, connected, requests, limits=Limits(1, ROOMY))
 
     assert batches.waiting(corpus, [r.key for r in requests]) == {requests[0].key}
@@ -213,3 +213,25 @@ def test_a_batch_that_did_not_arrive_may_be_sent_again(
 
     assert collected.again == {r.key for r in requests}
     assert emulator.bought == Counter("ab")
+
+
+@pytest.mark.parametrize("fault", [Fault(404), Fault(405)])
+def test_a_server_without_batches_is_told_as_one(
+    corpus: Corpus, connected: Connected, emulator: Emulator, fault: Fault
+) -> None:
+    for kind in ("upload", "create"):
+        emulator.script(kind, *[fault] * 9)
+
+    with pytest.raises(TeacherError, match=r"takes no batches(.|\n)*Drop `spill`, or write mode"):
+        submit(corpus, connected, make_requests("a"))
+
+    assert batches.count_waiting(corpus, connected().provider, connected().endpoint) == 0
+
+
+def test_a_server_that_takes_a_file_for_something_else_takes_no_batches(
+    corpus: Corpus, emulator: Emulator
+) -> None:
+    emulator.script("upload", *[Fault(body=b'{"detail": "what file?"}', is_deaf=False)] * 9)
+
+    with pytest.raises(TeacherError, match="takes no batches"):
+        submit(corpus, partial(connect, "openai", emulator.url), make_requests("a"))
