@@ -17,7 +17,7 @@ from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.records import Request
 
-_PAGE = 512  # asks written or read at a time
+_PAGE = 1024  # asks written or read at a time
 
 
 class Ask(NamedTuple):

@@ -10,7 +10,7 @@ from synthkd.corpus.rows import pages
 from synthkd.records import Request
 from synthkd.teachers.retries import Ticket
 
-_PAGE = 256  # requests read at a time
+_PAGE = 1024  # requests read at a time
 _MOST = 128  # samples of one prompt in one call: more are refused by OpenAI
 
 

@@ -22,7 +22,7 @@ from synthkd.teachers.reading import read_attempt
 
 logger = logging.getLogger(__name__)
 
-_MANY = 512  # attempts that wait in the journal before the corpus takes them in
+_MANY = 1024  # attempts that wait in the journal before the corpus takes them in
 _MUCH = 16 << 20  # bytes of their answers
 
 Outcome = Reading | MalformedAnswerError | None
