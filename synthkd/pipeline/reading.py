@@ -20,6 +20,7 @@ from synthkd.corpus.samples import (
 from synthkd.pipeline.materials import Material
 from synthkd.prompts import Prompt
 from synthkd.records import Contribution
+from synthkd.teachers.amounts import spell_count
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Generated:
         for note in self.notes:
             say(f"note: {note}")
         if self.waiting:
-            say(f"note: {self.waiting} requests wait in batches; run again to collect the answers.")
+            wait = spell_count(self.waiting, "request waits", "requests wait")
+            say(f"note: {wait} in batches; run again to collect the answers.")
         for what, count in sorted(self.ignored.items()):
             told = _IGNORED.get(what, f"`{what}`: {{count}} answers are not within it.")
             say(f"note: {name} ignores {told.format(count=count)}")

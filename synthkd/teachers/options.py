@@ -74,7 +74,7 @@ class TeacherOptions(BaseModel):
         default=None, description="When online work goes on as a batch: {usd: 5, hours: 2}."
     )
     wait_hours: float = Field(
-        default=0, ge=0, description="Wait so long for batches that were handed in earlier."
+        default=0, ge=0, description="Wait so long for batches, those handed in now included."
     )
     concurrency: int = Field(
         default=16,

@@ -91,6 +91,8 @@ class Price(Rates):
         >>> Price(prompt=2.0, completion=8.0, cached_prompt=0.5).cost(Usage(1000, 100, 600))
         0.0019
         """
+        if not (self.prompt or self.completion or self.cached_prompt or self.cache_write):
+            return 0.0  # whatever it used
         prompt, completion, cached, written = usage
         if prompt is None or completion is None:
             return None

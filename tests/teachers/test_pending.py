@@ -43,17 +43,17 @@ def take_all(plan: Any, *, batch_size: int = 1, share: bool = False) -> list[lis
 
 
 def test_half_a_million_requests_are_never_in_memory_at_once() -> None:
-    plan = CountedPlan([request(str(number)) for number in range(1000)])
+    plan = CountedPlan([request(str(number)) for number in range(4000)])
 
     async def take() -> None:
         plan.lock = asyncio.Lock()
         pending: Any = Pending(plan, 1, plan.lock)
         assert plan.read == 0
-        for taken in range(600):
+        for taken in range(2400):
             await pending.take(share=False)
 
-            assert plan.read == taken // 256 + 1
-            assert len(pending._tickets) < 256
+            assert plan.read == taken // 1024 + 1
+            assert len(pending._tickets) < 1024
 
     asyncio.run(take())
 
@@ -93,7 +93,7 @@ def test_no_call_asks_for_more_samples_than_a_server_takes() -> None:
 
 
 def test_a_server_that_turns_out_to_give_one_choice_is_asked_one_by_one() -> None:
-    requests = [request(str(prompt), index) for prompt in range(100) for index in range(3)]
+    requests = [request(str(prompt), index) for prompt in range(400) for index in range(3)]
 
     async def take() -> list[int]:
         pending = Pending(CountedPlan(requests), 1, asyncio.Lock())  # type: ignore[arg-type]
@@ -108,4 +108,4 @@ def test_a_server_that_turns_out_to_give_one_choice_is_asked_one_by_one() -> Non
 
     sizes = asyncio.run(take())
     # What was grouped stays so; the samples that lay over the page's end do not.
-    assert sizes == [3] * 84 + [1] * 45
+    assert sizes == [3] * 340 + [1] * 177
