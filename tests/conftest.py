@@ -8,7 +8,7 @@ from hypothesis import settings
 from tests.teachers.loopback import Loopback
 
 # A shared machine is slow at times; that says nothing about the code.
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
 
