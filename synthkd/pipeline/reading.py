@@ -59,8 +59,6 @@ _IGNORED = {
     "for. Students can learn them by sft, not by kd.",
     "n": "`n`: it gives one completion a call, so each was asked for on its own.",
     "schema": "the schema: {count} answers are not as it says. A json_schema filter drops them.",
-    "top_logprobs": "part of `logprobs`: {count} answers have fewer alternatives than were asked "
-    "for.",
 }
 
 

@@ -227,13 +227,6 @@ def _collect(scored: Sequence[_Scored], vocabulary: Vocabulary | None) -> TokenL
     return logprobs
 
 
-def _write_entry(token: _Scored) -> dict[str, Json]:
-    """Return the token as a chat completion would tell it."""
-    listed = [{"token": text, "logprob": nats} for _, text, nats in token.candidates or ()]
-    (nats,) = [nats for known, text, nats in token.candidates or () if (known, text) == token[:2]]
-    return {"token": token.text, "logprob": nats, "top_logprobs": listed}
-
-
 def _place(token: _Scored) -> Position:
     """Return the candidates by falling log-probability, by their ids."""
     top = sorted(

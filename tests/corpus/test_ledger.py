@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthkd.corpus import ledger
+from synthkd.corpus.journal import unpack
 from synthkd.corpus.ledger import Reading
 from synthkd.corpus.samples import read_samples, replace_verdicts, select
 from synthkd.corpus.store import Corpus, open_corpus
-from synthkd.corpus.tokens import STRINGS, read_vocabulary
+from synthkd.corpus.tokens import STRINGS, read_draws, read_logprobs, read_vocabulary
 from synthkd.records import KEEP, Completion, Message, Request, drop
+from synthkd.teachers.reading import read_attempt
 from tests.corpus.builders import add_answer, make_attempt, make_logprobs, make_request
 
 
@@ -101,3 +104,18 @@ def test_terms_nobody_knows_allow_nothing(corpus: Corpus) -> None:
     assert corpus.db.execute("SELECT verdict, reasons FROM rights").fetchall() == [
         ("deny", ["unknown_terms:openai/test"])
     ]
+
+
+def test_random_targets_are_stored_beside_the_logprobs_and_read_back(corpus: Corpus) -> None:
+    drawn = (((1, 10), (7, 2)), ((2, 12),))
+    said = replace(make_logprobs("fingerprint"), draws=drawn)
+    request = make_request()
+    ledger.add_requests(corpus, [(request, "localhost")])
+    attempt = make_attempt(request, Completion("yes", "stop", logprobs=said))
+    corpus.journal.append([attempt])
+
+    reading = read_attempt(attempt, unpack(attempt.frame))
+    ledger.record(corpus, [(attempt, reading)])
+
+    assert dict(read_draws(corpus, [request.key, "another"])) == {request.key: drawn}
+    assert [len(read.positions) for _, read in read_logprobs(corpus, [request.key])] == [2]
