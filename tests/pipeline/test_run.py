@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -128,16 +129,16 @@ def test_an_interrupted_run_goes_on_without_asking_twice(tmp_path: Path, stop: i
     settings = [word for setting in small(tmp_path, "students=[]", "evaluation=null", "teacher.concurrency=4")
                 for word in ("--set", setting)]  # fmt: skip
     command = [sys.executable, "-m", "synthkd", "run", str(ROOT / "pipelines/quickstart.yaml")]
+    journal = tmp_path / "corpus.duckdb.journal"
     process = subprocess.Popen(
         [*command, *settings],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    for line in process.stderr:
-        if line.startswith("generate: ") and not line.startswith("generate: 48"):
-            process.send_signal(stop)
-            break
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(stop)
     rest = process.stderr.read()
     code = process.wait(timeout=60)
 
