@@ -34,7 +34,16 @@ class Schooled(NamedTuple):
 def rows_of_samples(corpus: Corpus, *, with_logprobs: bool = False) -> Iterator[TrainingRow]:
     """Yield the kept samples of the selection as a student sees them."""
     for sample, logprobs in read_samples(corpus, only_kept=True, with_logprobs=with_logprobs):
-        yield TrainingRow(sample.sample_id, sample.messages, sample.completion, logprobs)
+        yield TrainingRow(
+            sample.sample_id,
+            sample.messages,
+            sample.completion,
+            logprobs,
+            answer=sample.answer,
+            rationale=sample.rationale,
+            score=sample.judge_score,
+            seed=f"{sample.source_id}/{sample.seed_id}",
+        )
 
 
 def rows_of_gold(prompt: Prompt, seeds: Iterable[Seed]) -> Iterator[TrainingRow]:
@@ -92,7 +101,7 @@ def train_student(
     student_id = identify(student, rows, project)
     if find_trained(corpus, student_id):
         return Schooled(student_id, None)
-    if student.method == "kd":
+    if "logprobs" in student.needs:
         rows = list(rows_of_samples(corpus, with_logprobs=True))
     checkpoints = folder.parent / ".checkpoints" / f"{student.name}-{student_id}"
     result = locate_base(project, student).train(

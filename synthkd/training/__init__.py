@@ -5,15 +5,13 @@ need `pip install 'synthkd[train]'`; nothing outside this package imports what i
 behind it.
 """
 
+from synthkd.training.methods import AnyStudent, KdStudent, SftStudent
 from synthkd.training.student import (
-    AnyStudent,
     FromScratch,
     Gold,
-    KdStudent,
     Lora,
     NewBase,
     Optimizer,
-    SftStudent,
     Student,
     open_door,
 )

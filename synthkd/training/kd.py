@@ -17,9 +17,9 @@ from synthkd.training.alignment import Mismatch
 from synthkd.training.checkpoints import check_target
 from synthkd.training.fit import fit, prepare
 from synthkd.training.loss import LossSums, TeacherBatch, distillation_loss, tiled_loss
+from synthkd.training.methods import KdStudent
 from synthkd.training.quiet import quietly
 from synthkd.training.rows import IGNORED, EncodedRows, unpack
-from synthkd.training.student import KdStudent
 from synthkd.training.trainer import StudentTrainer
 from synthkd.training.values import Progress, TrainingResult, TrainingRow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from synthkd.training.checkpoints import check_target
 from synthkd.training.fit import fit, prepare
+from synthkd.training.methods import SftStudent
 from synthkd.training.quiet import quietly
-from synthkd.training.student import SftStudent
 from synthkd.training.values import Progress, TrainingResult, TrainingRow
 
 

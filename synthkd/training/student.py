@@ -7,21 +7,23 @@
         method: kd
         optimizer: {epochs: 5}
 
-Each method is one class. `train` loads torch; reading the options does not.
+Each method is one class, in a file of its own in `methods`. `train` loads torch; reading
+the options does not.
 """
 
 import os
 import re
-from collections.abc import Iterable
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.errors import MissingExtraError
 from synthkd.rights.licenses import License
-from synthkd.training.values import Progress, TrainingResult, TrainingRow
+
+Need = Literal["logprobs", "draws", "pairs"]
+"""What the corpus has to give: the stored top-k, random targets, or better and worse completions
+of one prompt in place of samples."""
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -148,7 +150,12 @@ class Gold(_Options):
 
 
 class Student(_Options):
-    """What every method has in common."""
+    """What every method has in common.
+
+    `needs` is what it learns besides the completions, so that nobody reads it in vain.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     name: str = Field(description="Name of the student and of its folder.")
     base: str | NewBase = Field(description="A folder, a hub id, or {from_scratch: {...}}.")
@@ -191,83 +198,3 @@ class Student(_Options):
                 "leave lora out, or name a folder or a hub id as base"
             )
         return self
-
-
-class SftStudent(Student):
-    """Learns the completions themselves: cross-entropy on their tokens."""
-
-    method: Literal["sft"] = Field(description="sft: learn the completions.")
-
-    def train(
-        self,
-        rows: Iterable[TrainingRow],
-        folder: Path,
-        *,
-        checkpoint_folder: Path,
-        progress: Progress | None = None,
-    ) -> TrainingResult:
-        """Train on `rows` and write the student to `folder`, whole or not at all.
-
-        An interrupted training goes on from its last checkpoint when it is called
-        again with the same options and rows. A student that is in `folder` already
-        is replaced.
-
-        Raises:
-            ConfigError: The base cannot be loaded, or no row can be trained on.
-            MissingExtraError: TRL is not installed.
-        """
-        open_door()
-        from synthkd.training import sft
-
-        return sft.train(self, rows, folder, checkpoint_folder, progress)
-
-
-class KdStudent(Student):
-    """Learns the completions and how likely the teacher found each of their tokens."""
-
-    method: Literal["kd"] = Field(description="kd: learn the teacher's log-probabilities as well.")
-    alpha: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Weight of the cross-entropy; 1 - alpha is that of the divergence.",
-    )
-    temperature: float = Field(
-        default=1.0,
-        gt=0,
-        description="Softens teacher and student alike. Exact at 1. At any other, the tokens "
-        "outside the stored top-k are softened as if they were one token: what their shares "
-        "were is not known.",
-    )
-
-    @model_validator(mode="after")
-    def _need_a_teacher(self) -> Self:
-        if self.gold:
-            raise ValueError("no teacher gave log-probabilities for gold rows; write method: sft")
-        return self
-
-    def train(
-        self,
-        rows: Iterable[TrainingRow],
-        folder: Path,
-        *,
-        checkpoint_folder: Path,
-        progress: Progress | None = None,
-    ) -> TrainingResult:
-        """Train on `rows` and write the student to `folder`, whole or not at all.
-
-        A row whose tokens cannot be matched with the student's is learned by
-        cross-entropy alone; `coverage` of the result says how much that was.
-        Otherwise as `SftStudent.train`.
-
-        Raises:
-            ConfigError: The base cannot be loaded, or no log-probabilities fit it.
-            MissingExtraError: TRL is not installed.
-        """
-        open_door()
-        from synthkd.training import kd
-
-        return kd.train(self, rows, folder, checkpoint_folder, progress)
-
-
-AnyStudent = Annotated[SftStudent | KdStudent, Field(discriminator="method")]

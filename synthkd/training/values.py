@@ -11,12 +11,31 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """A sample as a student sees it. `logprobs` are the teacher's over the whole completion."""
+    """A sample as a student sees it. `logprobs` are the teacher's over the whole completion.
+
+    `answer` and `rationale` are the completion's output parts, and `score` is what a judge
+    gave it, where there are any. Samples of equal `seed` answer the same prompt.
+    """
 
     sample_id: str
     messages: tuple[Message, ...]
     completion: str
     logprobs: TokenLogprobs | None = None
+    answer: str | None = None
+    rationale: str | None = None
+    score: float | None = None
+    seed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """A prompt with a better and a worse completion, each a sample."""
+
+    sample_id: str
+    messages: tuple[Message, ...]
+    completion: str
+    rejected_id: str
+    rejected: str
 
 
 @dataclass(frozen=True, slots=True)
