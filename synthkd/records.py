@@ -206,6 +206,7 @@ class Sample:
     then `answer` is the whole completion. `token_logprobs` are those of the
     sampled tokens, where the teacher gave them and the reader asked for them.
     `judge_score` is what a judge model gave it, if one did and could be understood.
+    `is_pure`: it is known to be drawn at temperature 1 with nothing cut off or pushed.
     """
 
     sample_id: str
@@ -220,6 +221,7 @@ class Sample:
     finish_reason: str = "stop"
     token_logprobs: tuple[float, ...] | None = None
     judge_score: float | None = None
+    is_pure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         db.close()
         raise CorpusError(explain_opening(path, str(error))) from error
+    # A query that takes long would draw a bar among what the user asked for.
+    db.execute("SET enable_progress_bar = false")
     # Every value of a page decides its column's type, not the first thousand.
     db.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 1000000")
     functions.register(db)

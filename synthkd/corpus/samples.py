@@ -4,16 +4,22 @@ A run works on a *selection* of samples: those of its own seeds, prompt and
 teacher. What else the corpus holds is left alone.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+from uuid import uuid4
+
+import duckdb
 
 from synthkd.corpus.ledger import read_messages
 from synthkd.corpus.positions import Positions
-from synthkd.corpus.rows import as_column, pages, to_json, writable
+from synthkd.corpus.rows import pages, to_json, writable
 from synthkd.corpus.store import Corpus
-from synthkd.corpus.tokens import read_logprobs
+from synthkd.corpus.tokens import read_draws, read_logprobs
 from synthkd.records import (
     Contribution,
     Sample,
@@ -24,7 +30,16 @@ from synthkd.records import (
     digest,
 )
 
-_PAGE = 1000  # samples read or written at a time
+_PAGE = 1000  # samples written at a time
+_READ_PAGE = 2000  # samples read at a time: each page looks its keys up in all of the corpus
+
+# Parameters that leave a teacher's distribution as it is, and values at which others do.
+_HARMLESS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "stop", "logprobs",
+     "top_logprobs", "random_targets", "user", "metadata", "store", "service_tier"}
+)  # fmt: skip
+_HARMLESS_AT = {"top_p": 1, "top_k": 0, "min_p": 0, "frequency_penalty": 0, "presence_penalty": 0,
+                "repetition_penalty": 1, "num_beams": 1}  # fmt: skip
 
 # What a sample is read into anew, when its prompt's output parts or its rights change.
 _READ_ANEW = (
@@ -109,34 +124,68 @@ def add_to_selection(corpus: Corpus, sample_ids: Iterable[str]) -> None:
 
 
 def read_samples(
-    corpus: Corpus, *, only_kept: bool = False, with_logprobs: bool = False
+    corpus: Corpus,
+    *,
+    only_kept: bool = False,
+    with_logprobs: bool = False,
+    with_draws: bool = False,
 ) -> Iterator[tuple[Sample, TokenLogprobs | None]]:
-    """Yield the selected samples by source, seed and sample index, a page in memory at a time."""
-    kept = "AND sample_id IN (SELECT sample_id FROM kept)" if only_kept else ""
-    cursor = corpus.cursor()
-    # A cursor does not see the temporary tables of its connection, so the ids travel.
-    ids = corpus.db.execute("SELECT sample_id FROM selection").fetchall()
-    cursor.register("chosen", {"sample_id": as_column(key for (key,) in ids)})
-    cursor.execute(
+    """Yield the selected samples by source, seed and sample index, a page in memory at a time.
+
+    Random targets come with the log-probabilities of the same tokens, or not at all.
+    """
+    # Only keys are put in order: texts and blobs would have to fit in memory for that.
+    order = f"reading_{uuid4().hex}"
+    kept = "AND NOT EXISTS (FROM store.verdicts v WHERE v.sample_id = s.sample_id AND NOT v.keep)"
+    corpus.db.execute(
         f"""
-        SELECT sample_id, source_id, seed_id, messages, completion, answer, rationale,
-            reference, is_split, finish_reason, judge_score, request_key, is_rewritten
-        FROM samples JOIN chosen USING (sample_id)
-        JOIN (SELECT sample_id, completion IS NOT NULL AS is_rewritten FROM store.samples)
-            USING (sample_id)
-        JOIN (SELECT request_key, sample_index FROM store.requests) USING (request_key)
-        WHERE true {kept}
-        ORDER BY source_id, seed_id, sample_index, sample_id
+        CREATE TEMP TABLE {order} AS
+        SELECT row_number() OVER (ORDER BY source_id, seed_id, sample_index, sample_id) AS place,
+            sample_id, request_key
+        FROM store.samples s JOIN store.requests USING (request_key)
+        WHERE sample_id IN (SELECT sample_id FROM selection) {kept if only_kept else ""}
         """
     )
-    while page := cursor.fetchmany(_PAGE):
-        # Those of an answer say nothing of a text that was joined or mended.
-        keys = [row[-2] for row in page if not row[-1]] if with_logprobs else []
-        logprobs = dict(read_logprobs(corpus, keys))
-        for key, source, seed, messages, completion, answer, *rest in page:
-            rationale, reference, is_split, finish_reason, judge_score, request_key, _ = rest
-            given = None if rest[-1] else logprobs.get(request_key)
-            sample = Sample(
+    try:
+        start = 1
+        while page := _read_page(corpus, order, start):
+            # Those of an answer say nothing of a text that was joined or mended.
+            keys = [key for _, key, is_rewritten in page if not is_rewritten]
+            logprobs = dict(read_logprobs(corpus, keys)) if with_logprobs else {}
+            draws = dict(read_draws(corpus, keys)) if with_draws else {}
+            for sample, key, is_rewritten in page:
+                given = None if is_rewritten else logprobs.get(key)
+                if given and key in draws:
+                    given = replace(given, draws=draws[key])
+                if given:
+                    sample = replace(sample, token_logprobs=_sampled(given))  # noqa: PLW2901
+                yield sample, given
+            start += len(page)
+    finally:
+        # In a transaction that failed nothing can be dropped, and nothing is left either.
+        with suppress(duckdb.Error):
+            corpus.db.execute(f"DROP TABLE {order}")
+
+
+def _read_page(corpus: Corpus, order: str, start: int) -> list[tuple[Sample, str, bool]]:
+    """Return samples from place `start` of `order` on, with request key and "was rewritten"."""
+    rows = corpus.db.execute(
+        f"""
+        SELECT sample_id, source_id, seed_id, coalesce(s.messages, r.messages),
+            coalesce(s.completion, c.text), s.answer, s.rationale, s.reference, s.is_split,
+            c.finish_reason, j.score, r.parameters, request_key, s.completion IS NOT NULL
+        FROM (FROM {order} WHERE place BETWEEN ? AND ?)
+        JOIN store.samples s USING (sample_id, request_key)
+        JOIN store.requests r USING (request_key)
+        JOIN store.completions c USING (request_key)
+        LEFT JOIN store.judgements j USING (sample_id)
+        ORDER BY place
+        """,
+        [start, start + _READ_PAGE - 1],
+    ).fetchall()
+    return [
+        (
+            Sample(
                 sample_id=key,
                 source_id=source,
                 seed_id=seed,
@@ -147,11 +196,24 @@ def read_samples(
                 reference=reference,
                 is_split=is_split,
                 finish_reason=finish_reason,
-                token_logprobs=_sampled(given) if given else None,
                 judge_score=judge_score,
-            )
-            yield sample, given
-    cursor.close()
+                is_pure=not is_rewritten and _is_pure(parameters),
+            ),
+            request_key,
+            is_rewritten,
+        )
+        for key, source, seed, messages, completion, answer, rationale, reference, is_split,
+            finish_reason, judge_score, parameters, request_key, is_rewritten in rows
+    ]  # fmt: skip
+
+
+@cache
+def _is_pure(parameters: str) -> bool:
+    """Return whether an answer asked for with `parameters` is a draw from all the teacher said."""
+    asked = {name: value for name, value in json.loads(parameters).items() if value is not None}
+    return float(asked.pop("temperature", 0)) == 1 and all(
+        name in _HARMLESS or value == _HARMLESS_AT.get(name) for name, value in asked.items()
+    )
 
 
 def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Verdict]]) -> None:

@@ -21,6 +21,7 @@ from synthkd.errors import CorpusError
 from synthkd.records import Attempt
 
 _PAGE = 256  # attempts taken in at a time: DuckDB is a hundred times faster by hundreds
+_ENOUGH = "512MB"  # for DuckDB while a student is trained
 _LITTLE = "32MB"  # for DuckDB while a teacher is asked, so that rows do not gather in memory
 _MUCH = (
     16 << 20
@@ -140,6 +141,16 @@ class Corpus:
         cursor = self.db.cursor()
         cursor.execute(f"USE {NAME}")
         return cursor
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Read any number of rows in a bounded share of memory: the rest is for who reads them."""
+        self.db.execute(f"SET memory_limit='{_ENOUGH}'")
+        try:
+            yield
+        finally:
+            with suppress(duckdb.Error):
+                self.db.execute("RESET memory_limit")
 
     @contextmanager
     def frugal(self) -> Iterator[None]:

@@ -18,10 +18,12 @@ from synthkd.corpus.positions import Positions
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.errors import CorpusError
-from synthkd.records import TokenLogprobs
+from synthkd.records import TokenLogprobs, digest
 
 STRINGS = "strings"  # the vocabulary of servers that give tokens as text, numbered by the corpus
 _MANY = 4096  # keys looked up in one statement
+
+_read: WeakKeyDictionary[Corpus, dict[str, dict[int, bytes]]] = WeakKeyDictionary()
 
 
 def add_vocabulary(corpus: Corpus, name: str, tokens: Mapping[int, bytes]) -> None:
@@ -31,12 +33,16 @@ def add_vocabulary(corpus: Corpus, name: str, tokens: Mapping[int, bytes]) -> No
         _add_tokens(corpus, name, tokens.items())
 
 
-def read_vocabulary(corpus: Corpus, name: str) -> dict[int, bytes]:
+def read_vocabulary(corpus: Corpus, name: str) -> Mapping[int, bytes]:
     """Return the bytes of each token id that is known of a vocabulary."""
+    read = _read.setdefault(corpus, {})
+    if name in read:
+        return read[name]
     rows = corpus.db.execute(
         "SELECT token_id, bytes FROM store.vocabularies WHERE vocabulary = ?", [name]
     ).fetchall()
-    return dict(rows)
+    # A tokenizer's is written once, whole; what servers say gets longer.
+    return dict(rows) if name == STRINGS or not rows else read.setdefault(name, dict(rows))
 
 
 def add_logprobs(corpus: Corpus, given: Sequence[tuple[str, TokenLogprobs]]) -> None:
@@ -77,6 +83,19 @@ def add_logprobs(corpus: Corpus, given: Sequence[tuple[str, TokenLogprobs]]) -> 
     corpus.insert("store.random_targets", drawn, key=("request_key",))
 
 
+def digest_stored(corpus: Corpus) -> str:
+    """Return a digest of what was said of the tokens of the selected samples' answers."""
+    sums = [
+        corpus.first(
+            f"SELECT count(*), bit_xor(md5_number(request_key || md5(blob)))::VARCHAR FROM {table} "
+            "WHERE request_key IN (SELECT request_key FROM store.samples "
+            "WHERE sample_id IN (SELECT sample_id FROM selection))"
+        )
+        for table in ("store.token_logprobs", "store.random_targets")
+    ]
+    return digest(sums)
+
+
 def read_draws(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, tuple[Drawn, ...]]]:
     """Yield the request key and random targets of those of `keys` that have any.
 
@@ -94,7 +113,7 @@ def read_draws(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, tuple
 
 def read_logprobs(corpus: Corpus, keys: Sequence[str]) -> Iterator[tuple[str, TokenLogprobs]]:
     """Yield the request key and log-probabilities of those of `keys` that have any."""
-    vocabularies: dict[str, dict[int, bytes]] = {}
+    vocabularies: dict[str, Mapping[int, bytes]] = {}
     for page in pages(keys, _MANY):
         rows = corpus.db.execute(
             "SELECT request_key, vocabulary, codec, blob FROM store.token_logprobs "

@@ -1,6 +1,7 @@
 """What a corpus test needs and does not care about."""
 
 import uuid
+from collections.abc import Mapping
 
 from synthkd.corpus import ledger
 from synthkd.corpus.journal import pack
@@ -12,6 +13,7 @@ from synthkd.records import (
     Attempt,
     Completion,
     Contribution,
+    Json,
     Message,
     Position,
     Request,
@@ -55,9 +57,10 @@ def add_answer(
     teacher: str = "openai/test",
     logprobs: TokenLogprobs | None = None,
     sample_index: int = 0,
+    parameters: Mapping[str, Json] | None = None,
 ) -> str:
     """Put one answered sample into `corpus`; return its id."""
-    request = make_request(text, sample_index=sample_index)
+    request = make_request(text, sample_index=sample_index, parameters=parameters or {})
     answer = Completion(completion, "stop", prompt_tokens=3, completion_tokens=2, logprobs=logprobs)
     ledger.add_requests(corpus, [(request, "localhost")])
     attempt = make_attempt(request, Completion(completion, "stop"))
