@@ -35,6 +35,12 @@ class _Output(BaseModel, ABC):
         text = completion[: min(ends)] if ends else completion
         return self._split(text) or Parts(completion.strip(), is_split=False)
 
+    def read_answer(self, completion: str) -> str | None:
+        """Return the answer of `completion`, whether or not it says why; None if it has none."""
+        unexplained = {"rationale": None} if "rationale" in type(self).model_fields else {}
+        parts = self.model_copy(update=unexplained).read(completion)
+        return parts.answer if parts.is_split else None
+
     @abstractmethod
     def _split(self, text: str) -> Parts | None:
         """Return the parts of `text`, or None if it has not got them."""

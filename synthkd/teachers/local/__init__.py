@@ -87,6 +87,11 @@ class LocalTeacher:
         wanted = {"logprobs": options.logprobs} if options.logprobs else {}
         mistakes = cls.find_mistakes({**options.parameters, **wanted})
         mistakes += [] if on_hub else _find_gaps(folder)
+        if options.samples > 1 and options.parameters.get("num_beams", 1) != 1:
+            mistakes.append(
+                f"samples is {options.samples}, and a beam search finds one answer each time; "
+                "write samples: 1, or a temperature in place of parameters.num_beams"
+            )
         if options.base_url is not None:
             mistakes.append(f"base_url is {options.base_url!r}; a local teacher has none, drop it")
         if mistakes:
@@ -199,9 +204,11 @@ class LocalTeacher:
 
     def _load(self) -> "InProcess":
         """Return what runs the model, which loads it when it is first needed."""
+        from synthkd.teachers.local.classifying import Classifier, is_classifier
         from synthkd.teachers.local.model import Model
 
-        return Model(self._source, self._revision, slots=self._slots, dtype=self._dtype)
+        kind = Classifier if is_classifier(self._source, self._revision) else Model
+        return kind(self._source, self._revision, slots=self._slots, dtype=self._dtype)
 
     def _let_go(self) -> None:
         with self._lock:

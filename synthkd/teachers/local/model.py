@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from inspect import signature
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from synthkd.records import Completion, Request
 from synthkd.teachers.base import AttemptError
+from synthkd.teachers.local.beams import search
 from synthkd.teachers.local.cache import Prefix, remembers_columns
 from synthkd.teachers.local.decoding import decode
 from synthkd.teachers.local.forward import Ids, extend, find_common
@@ -36,6 +37,8 @@ class Model:
     together; what their prompts begin with is computed once, and kept.
     """
 
+    kind: ClassVar[Any] = AutoModelForCausalLM
+
     def __init__(self, source: str, revision: str, *, slots: int, dtype: str = "auto") -> None:
         """Remember where it is; nothing is loaded yet."""
         self.source = source
@@ -52,7 +55,7 @@ class Model:
         if dtype == "auto" and not has_gpu:
             dtype = "float32"
         try:
-            network = AutoModelForCausalLM.from_pretrained(
+            network = self.kind.from_pretrained(
                 self.source, revision=self.tokens.revision, dtype=dtype, use_safetensors=True
             )
             module = cast("torch.nn.Module", network).to("cuda" if has_gpu else "cpu")
@@ -63,14 +66,22 @@ class Model:
             ) from error
         if dtype == "auto" and network.dtype == torch.float32:
             module = module.to(torch.bfloat16)
-        if "past_key_values" not in signature(module.forward).parameters:
+        self.check(network)
+        return cast("PreTrainedModel", module.eval())
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Refuse a network that cannot go on from the tokens it has read.
+
+        Raises:
+            AttemptError: It cannot.
+        """
+        if "past_key_values" not in signature(network.forward).parameters:
             # It would take each token for the first one, and answer nonsense without a word.
             raise AttemptError(
                 f"{self.source} is a {network.config.model_type} model, which keeps its state in a "
                 "way of its own; serve it, and ask it as openai/... with a base_url",
                 is_fatal=True,
             )
-        return cast("PreTrainedModel", module.eval())
 
     def complete(
         self, requests: Sequence[Request], sampling: Sampling, is_cancelled: IsCancelled
@@ -152,9 +163,10 @@ class Model:
     ) -> Iterator[tuple[int, Row]]:
         """Decode `tasks`, half as many at a time whenever they do not fit into memory."""
         left = dict(enumerate(tasks))
+        answer = search if sampling.num_beams > 1 else decode
         while left and not is_cancelled():
             places = list(left)
-            rows = decode(
+            rows = answer(
                 self.network,
                 [left[place] for place in places],
                 sampling,

@@ -62,8 +62,8 @@ class Endings(NamedTuple):
 class Row:
     """What one task has come to: its tokens, why they ended, what each was chosen among.
 
-    `tokens` are all that were generated; the first `kept` of them spell nothing of a
-    stop string.
+    `tokens` are all that were generated, and `ranked` what they were chosen among, where
+    that was noted; the first `kept` of them spell nothing of a stop string.
     """
 
     def __init__(self, task: Task, endings: Endings) -> None:
@@ -72,7 +72,7 @@ class Row:
         self.tokens: list[int] = []
         self.finish_reason = ""
         self._endings = endings
-        self._ranked: list[Ranked] = []
+        self.ranked: list[Ranked] = []
         self._ends: list[int] = []
         self._spelled = bytearray()
         self._cut: int | None = None
@@ -81,7 +81,7 @@ class Row:
         """Add a token to a row that has not ended; end it if this ends it."""
         self.tokens.append(token)
         if ranked is not None:
-            self._ranked.append(ranked)
+            self.ranked.append(ranked)
         if token in self._endings.tokens or self._spells_a_stop(token):
             self.finish_reason = STOP
         elif len(self.tokens) == self.task.limit:
@@ -96,7 +96,7 @@ class Row:
 
     def positions(self) -> Positions:
         """Return what each of the first `kept` tokens was chosen among."""
-        ranked = self._ranked[: self.kept]
+        ranked = self.ranked[: self.kept]
         ids, logprobs, ranks = [np.zeros(0, np.int64)], [np.zeros(0)], []
         for one, token in zip(ranked, self.tokens, strict=False):
             places = np.flatnonzero(one.ids == token)
@@ -115,7 +115,7 @@ class Row:
 
     def draws(self) -> tuple[Drawn, ...]:
         """Return what was drawn at each of the first `kept` tokens, with how often."""
-        return tuple(tuple(Counter(ranked.drawn).items()) for ranked in self._ranked[: self.kept])
+        return tuple(tuple(Counter(ranked.drawn).items()) for ranked in self.ranked[: self.kept])
 
     def _spells_a_stop(self, token: int) -> bool:
         stops = self._endings.stop

@@ -18,7 +18,9 @@ class Sampling(BaseModel):
 
     Nothing but these decides: what `generation_config.json` says of temperature or
     top-p is not read. `temperature` 0 takes the most probable token; `seed` matters
-    above 0 only, and with it each request draws its own random numbers. An answer
+    above 0 only, and with it each request draws its own random numbers. `num_beams` above
+    1 search for the most probable answer instead, which is one of few short words unless a
+    `length_penalty` up to 1, a mean per token, makes long ones as welcome. An answer
     ends before the first of the `stop` strings. `random_targets` tokens are drawn from the
     whole vocabulary at each position, beside the top `logprobs`: a dozen are enough
     (kept as `synthkd.corpus.draws`). `dtype` is what the weights are computed in: by
@@ -33,6 +35,8 @@ class Sampling(BaseModel):
     max_tokens: int = Field(default=256, ge=1)
     stop: tuple[str, ...] = ()
     seed: int = 0
+    num_beams: int = Field(default=1, ge=1)
+    length_penalty: float = Field(default=0.0, ge=0)
     logprobs: int = Field(default=0, ge=0, le=255)
     random_targets: int = Field(default=0, ge=0, le=255)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -48,6 +52,20 @@ class Sampling(BaseModel):
         if "" in stop:
             raise ValueError("an empty string would stop every answer before its first token")
         return stop
+
+    @model_validator(mode="after")
+    def _search_or_sample(self) -> Self:
+        if self.num_beams > 1 and self.temperature:
+            raise ValueError(
+                "num_beams search for the most probable answer, and a temperature above 0 samples "
+                "any; set temperature: 0, or drop num_beams"
+            )
+        if self.num_beams == 1 and self.length_penalty:
+            raise ValueError(
+                "length_penalty compares the answers of beams, and there is one; "
+                "set num_beams, e.g. 4, or drop it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sample_if_told_how(self) -> Self:

@@ -35,6 +35,11 @@ class VllmTeacher(LocalTeacher):
                 "parameters.random_targets are drawn from the whole vocabulary, and vLLM tells "
                 "the top of it; ask the model as local/..., or drop them"
             )
+        if parameters.get("num_beams", 1) != 1:
+            mistakes.append(
+                "parameters.num_beams are searched by transformers alone; ask the model as "
+                "local/..., or drop them"
+            )
         return mistakes
 
     def _load(self) -> "InProcess":
