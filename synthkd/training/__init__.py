@@ -5,28 +5,59 @@ need `pip install 'synthkd[train]'`; nothing outside this package imports what i
 behind it.
 """
 
-from synthkd.training.methods import AnyStudent, KdStudent, SftStudent
+from synthkd.training.methods import (
+    METHODS,
+    AnyStudent,
+    ClassifierStudent,
+    HiddenStudent,
+    KdStudent,
+    OnPolicyStudent,
+    Pairing,
+    PreferenceStudent,
+    RationaleStudent,
+    SelfDistillationStudent,
+    SequenceKdStudent,
+    SftStudent,
+)
 from synthkd.training.student import (
     FromScratch,
     Gold,
     Lora,
+    Need,
     NewBase,
     Optimizer,
     Student,
     open_door,
 )
-from synthkd.training.values import LogEntry, Progress, TrainingResult, TrainingRow
+from synthkd.training.values import (
+    LogEntry,
+    PreferenceRow,
+    Progress,
+    TrainingResult,
+    TrainingRow,
+)
 
 __all__ = [
+    "METHODS",
     "AnyStudent",
+    "ClassifierStudent",
     "FromScratch",
     "Gold",
+    "HiddenStudent",
     "KdStudent",
     "LogEntry",
     "Lora",
+    "Need",
     "NewBase",
+    "OnPolicyStudent",
     "Optimizer",
+    "Pairing",
+    "PreferenceRow",
+    "PreferenceStudent",
     "Progress",
+    "RationaleStudent",
+    "SelfDistillationStudent",
+    "SequenceKdStudent",
     "SftStudent",
     "Student",
     "TrainingResult",

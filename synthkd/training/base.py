@@ -51,7 +51,7 @@ def load_base(student: Student, texts: Iterable[str]) -> Base:
     if isinstance(student.base, str):
         model = _load_model(student.base, trust=student.trust_remote_code)
         tokenizer = _load_tokenizer(student.base, trust=student.trust_remote_code)
-        _check_size(student.base, model, tokenizer)
+        check_size(student.base, model, tokenizer)
     else:
         options = student.base.from_scratch
         tokenizer = (
@@ -86,9 +86,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def _load_tokenizer(name: str, *, trust: bool) -> PreTrainedTokenizerBase:
-    with _as_config_error(f"{name!r} gives no tokenizer"):
+    with as_config_error(f"{name!r} gives no tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
-            name, trust_remote_code=trust, **_where(name, "tokenizer.json", "tokenizer_config.json")
+            name,
+            trust_remote_code=trust,
+            **where_to_look(name, "tokenizer.json", "tokenizer_config.json"),
         )
     if tokenizer.eos_token_id is None:
         raise ConfigError(
@@ -103,13 +105,13 @@ def _load_tokenizer(name: str, *, trust: bool) -> PreTrainedTokenizerBase:
 
 
 def _load_model(name: str, *, trust: bool) -> PreTrainedModel:
-    with _as_config_error(f"{name!r} gives no model that can be trained"):
+    with as_config_error(f"{name!r} gives no model that can be trained"):
         return AutoModelForCausalLM.from_pretrained(
             name,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=trust,
-            **_where(name, "config.json"),
+            **where_to_look(name, "config.json"),
         )
 
 
@@ -132,7 +134,12 @@ def _make_model(options: FromScratch, tokenizer: PreTrainedTokenizerBase) -> Pre
     return LlamaForCausalLM(config)
 
 
-def _check_size(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_size(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer with tokens that the model does not know.
+
+    Raises:
+        ConfigError: It has.
+    """
     known = cast("Tensor", model.get_input_embeddings().weight).shape[0]
     if len(tokenizer) > known:
         raise ConfigError(
@@ -141,7 +148,7 @@ def _check_size(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenize
         )
 
 
-def _where(name: str, *files: str) -> Mapping[str, Any]:
+def where_to_look(name: str, *files: str) -> Mapping[str, Any]:
     """Return how to look for `name`: a folder needs one of `files`, and no hub is asked for it."""
     folder = Path(name)
     if folder.is_dir():
@@ -154,7 +161,7 @@ def _where(name: str, *files: str) -> Mapping[str, Any]:
 
 
 @contextmanager
-def _as_config_error(summary: str) -> Iterator[None]:
+def as_config_error(summary: str) -> Iterator[None]:
     """Tell what transformers and the hub raise as a mistake in the options."""
     try:
         yield

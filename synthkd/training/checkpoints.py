@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from synthkd.errors import ConfigError
@@ -51,13 +52,26 @@ def check_target(folder: Path) -> None:
 
 @contextmanager
 def publish(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to that becomes `folder` at the end: whole, or not at all."""
+    """Give a folder to write to that becomes `folder` at the end: whole, or not at all.
+
+    Raises:
+        ConfigError: The disk is full. What was in `folder` is there still.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     old = folder.with_name(f".{folder.name}.old")
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, (OSError, SafetensorError)):
+            raise ConfigError(
+                f"the student cannot be written to {folder} ({error}). What it has learned is in "
+                "its last checkpoint: make room and run again, and only the writing is repeated."
+            ) from error
+        raise
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)

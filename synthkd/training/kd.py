@@ -1,27 +1,34 @@
-"""Distillation from stored log-probabilities: SFT plus what the teacher thought of each token."""
+"""Distillation: SFT plus what the teacher thought of each token, stored or asked for."""
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from synthkd.errors import ConfigError
-from synthkd.training.alignment import Mismatch
+from synthkd.training.alignment import Kind, Mismatch
+from synthkd.training.base import Base
+from synthkd.training.batches import StudentCollator
+from synthkd.training.blobs import unpack
 from synthkd.training.checkpoints import check_target
 from synthkd.training.fit import fit, prepare
-from synthkd.training.loss import LossSums, TeacherBatch, distillation_loss, tiled_loss
+from synthkd.training.live import LiveTeacher, load_teacher_of
+from synthkd.training.loss import Draws, LossSums, Objective, Teacher, TopK
 from synthkd.training.methods import KdStudent
+from synthkd.training.processes import share, together
 from synthkd.training.quiet import quietly
-from synthkd.training.rows import IGNORED, EncodedRows, unpack
+from synthkd.training.rows import EncodedRows
+from synthkd.training.schedule import Interpolation, warm_up
+from synthkd.training.store import IGNORED
 from synthkd.training.trainer import StudentTrainer
 from synthkd.training.values import Progress, TrainingResult, TrainingRow
+
+logger = logging.getLogger(__name__)
 
 _MISMATCHES: Mapping[Mismatch, str] = {
     "no_logprobs": "have no log-probabilities stored",
@@ -39,10 +46,21 @@ def train(
     progress: Progress | None,
 ) -> TrainingResult:
     """Train `student` on `rows` and write it to `folder`; see `KdStudent.train`."""
-    check_target(folder)
-    with quietly():
-        base, encoded = prepare(student, rows, has_teacher=True)
-        _check_coverage(student, encoded)
+    is_stored = student.targets != "full"
+    with together(student, folder, checkpoint_folder), quietly():
+        share(lambda: check_target(folder))
+        base, encoded = prepare(
+            student,
+            rows,
+            has_teacher=is_stored,
+            targets="random" if student.targets == "random" else "top_k",
+            checkpoint_folder=checkpoint_folder,
+        )
+        teacher = None
+        if is_stored:
+            share(lambda: _check(student, encoded))
+        else:
+            encoded, teacher = _ask(student, base, encoded)
         result = fit(
             student,
             base,
@@ -50,138 +68,172 @@ def train(
             folder=folder,
             checkpoint_folder=checkpoint_folder,
             progress=progress,
-            make_trainer=partial(KdTrainer, alpha=student.alpha, temperature=student.temperature),
-            collator=TeacherCollator(pad_token_id=base.tokenizer.pad_token_id),
+            make_trainer=partial(KdTrainer, student, encoded.most_candidates, teacher),
+            collator=TeacherCollator(pad_token_id=base.tokenizer.pad_token_id)
+            if is_stored
+            else None,
         )
-    return replace(result, coverage=encoded.covered_tokens / encoded.completion_tokens)
+    covered = encoded.covered_tokens / encoded.completion_tokens if is_stored else 1.0
+    return replace(result, coverage=covered)
 
 
 @dataclass
-class TeacherCollator(DataCollatorForLanguageModeling):
+class TeacherCollator(StudentCollator):
     """Pads a batch, and unpacks what the teacher said of its completion tokens.
 
     Those of all rows lie one after another, as `labels[:, 1:] != -100` picks them.
     """
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch with the four tensors of a `TeacherBatch`."""
+        """Return TRL's batch with the four tensors of a `TopK`."""
         batch: dict[str, Any] = super().torch_call(examples)
-        counts, tails, ids, logprobs = unpack([example["teacher"] for example in examples])
+        said = unpack([example["teacher"] for example in examples])
         return batch | {
-            "teacher_ids": torch.from_numpy(ids).long(),
-            "teacher_logprobs": torch.from_numpy(logprobs),
-            "teacher_tails": torch.from_numpy(tails),
-            "teacher_counts": torch.from_numpy(counts).long(),
+            "teacher_ids": torch.from_numpy(said.ids).long(),
+            "teacher_logprobs": torch.from_numpy(said.logprobs),
+            "teacher_tails": torch.from_numpy(said.tails),
+            "teacher_counts": torch.from_numpy(said.counts).long(),
         }
 
 
 class KdTrainer(StudentTrainer):
-    """Minimizes the distillation loss, averaged over the completion tokens of a step."""
+    """Minimizes what `student` says of the teacher that is stored beside its rows, or is there."""
 
-    # The loss is divided by the tokens of all micro-batches of a step, so the
-    # trainer must not divide it by their number once more.
-    loss_is_scaled_for_ga = True  # type: ignore[assignment] # TRL's None reads as a type
-
-    def __init__(self, *, alpha: float, temperature: float, **options: Any) -> None:  # noqa: ANN401 - SFTTrainer's own
-        """Weigh cross-entropy with `alpha`; soften both sides by `temperature`."""
-        super().__init__(**options)
-        # Without this the trainer does not count tokens for models whose forward takes no **kwargs.
-        self.model_accepts_loss_kwargs = True
-        self._loss = partial(distillation_loss, alpha=alpha, temperature=temperature)
-        peeled = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        model = cast("PreTrainedModel", peeled)
-        self._backbone = model.base_model
-        self._head = find_head(model)
-
-    def compute_loss(
+    def __init__(
         self,
-        model: torch.nn.Module,  # noqa: ARG002 - the trainer's signature; backbone and head are called
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,  # noqa: ARG002, FBT001, FBT002 - the trainer's signature
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """Return the loss of a micro-batch, divided by the completion tokens of its step."""
-        teacher = TeacherBatch(
+        student: KdStudent,
+        most_candidates: int,
+        teacher: LiveTeacher | None,
+        **options: Any,  # noqa: ANN401 - SFTTrainer's own
+    ) -> None:
+        """Learn of `teacher`, or of rows whose tokens have `most_candidates` at most."""
+        super().__init__(**options)
+        self._student = student
+        self._most_candidates = most_candidates
+        self._teacher = teacher
+        self._diverged = torch.zeros(2, device=self.args.device)  # in this step: sum, tokens
+        self._interpolation = None
+        if student.taid:
+            self._interpolation = Interpolation(student.taid, self._take_divergence)
+            self.add_callback(self._interpolation)
+        self._target = Objective(
+            alpha=student.alpha,
+            temperature=student.temperature,
+            divergence=student.divergence,
+            beta=student.beta,
+            tail=student.tail,
+        )
+        self.objective = self._target
+
+    def teach(self, inputs: Mapping[str, Tensor], is_learned: Tensor) -> Teacher | None:
+        """Return what the teacher says of the tokens that follow `is_learned` [B, T - 1]."""
+        if self._teacher:
+            return self._teacher.targets(inputs, is_learned)
+        said = TopK(
             inputs["teacher_ids"],
             inputs["teacher_logprobs"],
             inputs["teacher_tails"],
             inputs["teacher_counts"],
         )
-        with self.accelerator.autocast():
-            hidden = self._backbone(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            ).last_hidden_state
-            following = inputs["labels"][:, 1:]
-            is_learned = following != IGNORED
-            targets = following[is_learned]
-            sums = tiled_loss(
-                hidden[:, :-1][is_learned],
-                self._head.logits,
-                self._head.vocabulary_size,
-                lambda logits, tile: self._loss(logits, targets[tile], teacher.rows(tile)),
-            )
-        self._note(sums, len(targets), int((teacher.counts > 0).sum()))
-        tokens = len(targets) if num_items_in_batch is None else num_items_in_batch
-        return sums.loss / tokens
+        if self._student.targets == "random":
+            masses = said.logprobs.exp().masked_fill(said.is_padding, 0)
+            total = masses.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+            return Draws(said.ids, masses / total, said.counts)
+        if self._student.tail == "sampled":
+            # Somewhere a token was sampled that was none of the k most likely ones: it is one more.
+            labels = inputs["labels"][:, 1:]
+            return said.without_appended(labels[labels != IGNORED], self._most_candidates - 1)
+        return said
 
-    def _note(self, sums: LossSums, tokens: int, covered: int) -> None:
-        self._metrics["train"]["ce"].append(sums.ce.item() / tokens)
-        if covered:
-            self._metrics["train"]["kd"].append(sums.kd.item() / covered)
+    def training_step(self, *args: Any, **options: Any) -> Tensor:  # noqa: ANN401 - the trainer's own
+        """Do a step towards what is minimized now."""
+        state = self.state
+        steps = self._student.ce_warmup * state.max_steps
+        self.objective = warm_up(self._target, state.global_step, steps)
+        if self._interpolation:
+            self.objective = replace(self.objective, interpolation=self._interpolation.t)
+        loss: Tensor = super().training_step(*args, **options)  # type: ignore[no-untyped-call]
+        return loss
 
+    def _note(self, sums: LossSums, tokens: Tensor) -> None:
+        super()._note(sums, tokens)
+        if self._interpolation and self._mode == "train":
+            self._diverged += torch.stack([sums.kd, sums.covered])
 
-class Head(NamedTuple):
-    """What makes logits [N, vocabulary_size] of last hidden states [N, hidden_size]."""
-
-    logits: Callable[[Tensor], Tensor]
-    vocabulary_size: int
-
-
-def find_head(model: PreTrainedModel) -> Head:
-    """Return the last step of `model`, so that it need not be made for all tokens at once.
-
-    Raises:
-        ConfigError: It does not give the logits that `model` itself gives.
-    """
-    config = model.config.get_text_config()
-    layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    cap = getattr(config, "final_logit_softcapping", None)
-    scale = _logit_scale(config)
-
-    def head(hidden: Tensor) -> Tensor:
-        logits: Tensor = layer(hidden) * scale
-        return torch.tanh(logits / cap) * cap if cap else logits
-
-    with torch.no_grad():
-        ids = torch.arange(4, device=model.device)[None]
-        expected = model(input_ids=ids, use_cache=False).logits
-        found = head(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
-    if not torch.allclose(found.float(), expected.float(), atol=1e-3, rtol=1e-3):
-        raise ConfigError(
-            f"a {config.model_type} model makes its logits in a way that kd does not know; "
-            "write method: sft, or choose another base"
-        )
-    return Head(head, expected.shape[-1])
+    def _take_divergence(self) -> float:
+        summed = cast("Tensor", self.accelerator.reduce(self._diverged, reduction="sum"))
+        divergence, tokens = summed.tolist()
+        self._diverged = torch.zeros_like(self._diverged)
+        return float(divergence / max(tokens, 1))
 
 
-def _logit_scale(config: Any) -> float:  # noqa: ANN401 - configurations share no fields
-    """Return the factor on the logits, by the name each family of models has for it."""
-    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
-        if (factor := getattr(config, name, None)) is not None:
-            return float(factor)
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        return float(divisor) if config.model_type == "hyperclovax" else 1 / float(divisor)
-    return 1.0
-
-
-def _check_coverage(student: KdStudent, rows: EncodedRows) -> None:
-    if rows.covered_tokens:
-        return
-    raise ConfigError(
-        f"nothing can be distilled into {student.name}: no row has log-probabilities that fit "
-        "its tokenizer, so kd would be sft. Generate with logprobs, write method: sft, or choose "
-        "a base that has the teacher's tokenizer ({from_scratch: {tokenizer: ...}}). Of the rows:",
-        [f"{count} {_MISMATCHES[reason]}" for reason, count in rows.mismatches.items()],
+def _ask(student: KdStudent, base: Base, rows: EncodedRows) -> tuple[EncodedRows, LiveTeacher]:
+    """Return the teacher that is there itself, and rows that are named after it as well."""
+    teacher = load_teacher_of(
+        base, str(student.teacher), trust_remote_code=student.trust_remote_code
     )
+    return replace(rows, digest=f"{rows.digest} {teacher.digest}"), teacher
+
+
+def _check(student: KdStudent, rows: EncodedRows) -> None:
+    """Refuse rows that would not teach what `student` says, and warn of what is inexact."""
+    coverage = rows.covered_tokens / rows.completion_tokens
+    if not rows.covered_tokens or coverage < student.min_coverage:
+        raise ConfigError(*_tell_what_is_missing(student, rows, coverage))
+    if student.tail == "sampled" and rows.impure:
+        raise ConfigError(
+            f"{student.name} cannot learn with tail: sampled: of {rows.impure} rows it is not "
+            "known that they were sampled at temperature 1 and top_p 1 (no top_k), and only then "
+            "the sampled tokens stand for the others. Generate with these parameters, or write "
+            "tail: bucket"
+        )
+    if student.tail == "sampled" and rows.kinds.get(Kind.MERGED, 0) + rows.kinds.get(
+        Kind.INSIDE, 0
+    ):
+        raise ConfigError(
+            f"{student.name} cannot learn with tail: sampled: the teacher has another tokenizer, "
+            "so what it sampled are not the student's tokens. Write tail: bucket"
+        )
+    if rows.damaged_tokens:
+        logger.warning(
+            "log-probabilities that are none (NaN, or more than 1) are not learned, their "
+            "tokens by cross-entropy alone: student=%s tokens=%d of=%d",
+            student.name,
+            rows.damaged_tokens,
+            rows.completion_tokens,
+        )
+    if student.temperature != 1:
+        logger.warning(
+            "an approximation: temperature softens the tokens outside the stored top-k as if "
+            "they were one, for their shares are not known; exact at 1 or with targets: full: "
+            "student=%s temperature=%g",
+            student.name,
+            student.temperature,
+        )
+
+
+def _tell_what_is_missing(
+    student: KdStudent, rows: EncodedRows, coverage: float
+) -> tuple[str, list[str]]:
+    kind = "random targets" if student.targets == "random" else "log-probabilities"
+    said = (
+        f"no row has {kind} that fit its tokenizer"
+        if not rows.covered_tokens
+        else f"{kind} that fit its tokenizer cover {coverage:.0%} of the completion tokens, less "
+        f"than min_coverage {student.min_coverage:.0%}"
+    )
+    wanted = "random_targets" if student.targets == "random" else "logprobs"
+    reasons = [
+        f"{count} {_MISMATCHES.get(reason, reason)}" for reason, count in rows.mismatches.items()
+    ]
+    if rows.misnamed:
+        reasons.append(
+            f"{rows.misnamed} of these name this very tokenizer, and are not its: look at how "
+            "they were made or imported"
+        )
+    summary = (
+        f"nothing can be distilled into {student.name}: {said}, so kd would be sft. Generate "
+        f"with {wanted}, write method: sft, write a lower min_coverage, or choose a base that "
+        "has the teacher's tokenizer ({from_scratch: {tokenizer: ...}}). Of the rows:"
+    )
+    return summary, reasons

@@ -3,18 +3,20 @@
     input_ids   prompt, rendered for the student's chat template, then completion and end token
     labels      the same, -100 over the prompt: only the completion is learned
     teacher     what the teacher said of the completion's tokens, packed into bytes
+    weight      what the loss of each of its tokens is multiplied by
 
-Bytes, because a nested list of candidates takes seven times as long to read. Rows are cut
-here and not by the trainer, which would cut the first two columns and not the third.
+Rows are cut here and not by the trainer, which would cut the first two columns and not the
+third.
 """
 
-import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
 from datasets import Dataset
 from jinja2 import TemplateError
 from numpy.typing import NDArray
@@ -22,28 +24,74 @@ from transformers import PreTrainedTokenizerBase
 
 from synthkd.corpus.vocabulary import read_vocabulary
 from synthkd.errors import ConfigError
-from synthkd.training.alignment import Alignment, Mismatch, Vocabulary, align
+from synthkd.records import Message
+from synthkd.training.alignment import Alignment, Kind, Mismatch, Vocabulary, align, align_draws
+from synthkd.training.aside import Aside, split
+from synthkd.training.blobs import pack
+from synthkd.training.damage import is_damaged, silence
+from synthkd.training.store import IGNORED, open_rows, writing_rows
 from synthkd.training.values import TrainingRow
 
-IGNORED = -100  # the label of a token that is not learned
+__all__ = ["IGNORED", "EncodedRows", "Targets", "encode_rows", "read_student_vocabulary"]
+
+Targets = Literal["top_k", "random"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncodedRows:
     """Rows as token ids, and what became of them.
 
     `lengths` are in tokens; `digest` is equal for equal rows. `mismatches` counts the
-    rows that the teacher's log-probabilities could not be used for, by reason.
+    rows that the teacher's log-probabilities could not be used for, by reason, and
+    `misnamed` those of them whose log-probabilities claim the student's own tokenizer;
+    `kinds` counts the completion tokens by how the teacher teaches them.
+    `damaged_tokens` had log-probabilities that are none (NaN, or above 1), so they are
+    learned by cross-entropy. `impure` rows are not known to be sampled at temperature 1
+    from all tokens. No token has more than `most_candidates`. `aside` are not learned.
     """
 
     dataset: Dataset
-    lengths: tuple[int, ...]
+    lengths: Sequence[int] | NDArray[np.int32]
     digest: str
     cut: int
     skipped: int
     completion_tokens: int
     covered_tokens: int
     mismatches: Mapping[Mismatch, int]
+    kinds: Mapping[Kind, int] = field(default_factory=dict)
+    misnamed: int = 0
+    damaged_tokens: int = 0
+    impure: int = 0
+    most_candidates: int = 0
+    aside: Dataset | None = None
+
+
+class _Encoding(NamedTuple):
+    """How a row becomes token ids."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    vocabulary: Vocabulary | None
+    targets: Targets
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What became of rows: counts of rows and tokens."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    mismatches: Counter[Mismatch] = field(default_factory=Counter)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    most_candidates: int = 0
+
+
+class _Prompted(Protocol):
+    """A row with a prompt."""
+
+    @property
+    def sample_id(self) -> str: ...
+    @property
+    def messages(self) -> tuple[Message, ...]: ...
 
 
 def encode_rows(
@@ -51,49 +99,26 @@ def encode_rows(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     vocabulary: Vocabulary | None = None,
+    *,
+    folder: Path | None = None,
+    targets: Targets = "top_k",
+    validation: float = 0.0,
 ) -> EncodedRows:
     """Return `rows` as token ids of at most `max_length`, read once and in order.
 
-    With a `vocabulary` (the tokenizer's own), each row is aligned with its teacher.
+    With a `vocabulary` (the tokenizer's own), each row is aligned with its teacher: with
+    its most likely tokens, or with its random targets. A share `validation` (0 to 1) of
+    the prompts is kept aside. The rows are in a file in `folder`, which their dataset
+    names in its `cache_files`; without a `folder`, in a temporary one that has no name.
 
     Raises:
-        ConfigError: No row can be trained on, or the chat template refuses one.
+        ConfigError: No row can be trained on, the chat template refuses one, or the disk is full.
     """
-    inputs: list[NDArray[np.int32]] = []
-    labels: list[NDArray[np.int32]] = []
-    teacher: list[bytes] = []
-    counts: Counter[str] = Counter()
-    mismatches: Counter[Mismatch] = Counter()
-    for row in rows:
-        prompt = _encode_prompt(row, tokenizer)
-        completion = align(row.logprobs, row.completion, vocabulary) if vocabulary else None
-        if not isinstance(completion, Alignment):
-            mismatches.update([completion] if completion else [])
-            completion = _encode_completion(row.completion, tokenizer)
-        room = max_length - len(prompt)
-        if room <= 0:
-            counts["skipped"] += 1
-            continue
-        counts["cut"] += len(completion.ids) > room
-        completion = completion.first(room)
-        ids = np.array(prompt + completion.ids, dtype=np.int32)
-        inputs.append(ids)
-        labels.append(np.where(np.arange(len(ids)) < len(prompt), IGNORED, ids))
-        teacher.append(pack(completion))
-        counts["tokens"] += len(completion.ids)
-        counts["covered"] += int(np.count_nonzero(completion.counts))
-    if not inputs:
-        raise ConfigError(_tell_why_none(counts["skipped"], max_length))
-    return EncodedRows(
-        dataset=_to_dataset(inputs, labels, teacher),
-        lengths=tuple(len(ids) for ids in inputs),
-        digest=_digest(inputs, labels, teacher),
-        cut=counts["cut"],
-        skipped=counts["skipped"],
-        completion_tokens=counts["tokens"],
-        covered_tokens=counts["covered"],
-        mismatches=mismatches,
-    )
+    encoding = _Encoding(tokenizer, max_length, vocabulary, targets)
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="synthkd-") as temporary:
+            return _encode(rows, encoding, Path(temporary), validation)
+    return _encode(rows, encoding, folder, validation)
 
 
 def read_student_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
@@ -115,92 +140,104 @@ def read_student_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
         if len(token) == len("<0x0A>") and token.startswith("<0x")
     }
     spare = frozenset(single_bytes | set(tokenizer.all_special_ids))
-    return Vocabulary(tokens, end=int(tokenizer.eos_token_id), spare=spare)
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    return Vocabulary(tokens, end=int(tokenizer.eos_token_id), spare=spare, encode=encode)
 
 
-def pack(alignment: Alignment) -> bytes:
-    """Return what the teacher said of each token of a completion, as bytes.
-
-    u32 tokens | u32 candidates | counts: i32 | tails: f32 | ids: i32 | log-probabilities: f32
-    """
-    silent = len(alignment.ids) - len(alignment.counts)
-    sizes = np.array([len(alignment.ids), len(alignment.candidates)], dtype=np.uint32)
-    parts = (
-        sizes,
-        np.pad(alignment.counts, (0, silent)),
-        np.pad(alignment.tails, (0, silent)),
-        alignment.candidates,
-        alignment.logprobs,
+def _encode(
+    rows: Iterable[TrainingRow], encoding: _Encoding, folder: Path, validation: float
+) -> EncodedRows:
+    counts, aside = _Counts(), Aside()
+    with writing_rows(folder) as writer:
+        for row in rows:
+            prompt = encode_prompt(row, encoding.tokenizer)
+            completion = _complete(row, encoding, counts)
+            room = encoding.max_length - len(prompt)
+            if room <= 0:
+                counts.rows["skipped"] += 1
+                continue
+            counts.rows["cut"] += len(completion.ids) > room
+            completion = completion.first(room)
+            ids = np.array(prompt + completion.ids, dtype=np.int32)
+            writer.add(ids, len(prompt), pack(completion), row.weight)
+            aside.add(row.seed or row.sample_id)
+            counts.rows["tokens"] += len(completion.ids)
+            counts.rows["covered"] += int(np.count_nonzero(completion.counts))
+            counts.kinds += completion.count_kinds()
+            counts.most_candidates = max(
+                counts.most_candidates, int(completion.counts.max(initial=0))
+            )
+        if not writer.lengths:
+            raise ConfigError(_tell_why_none(counts.rows["skipped"], encoding.max_length))
+        is_aside = aside.choose(validation) if validation else None
+    dataset, lengths, kept = open_rows(writer.path), np.array(writer.lengths, dtype=np.int32), None
+    if is_aside is not None:
+        dataset, kept = split(dataset, is_aside)
+        lengths = lengths[~is_aside]
+    return EncodedRows(
+        dataset=dataset,
+        lengths=lengths,
+        digest=writer.digest,
+        cut=counts.rows["cut"],
+        skipped=counts.rows["skipped"],
+        completion_tokens=counts.rows["tokens"],
+        covered_tokens=counts.rows["covered"],
+        mismatches=counts.mismatches,
+        kinds=counts.kinds,
+        misnamed=counts.rows["misnamed"],
+        damaged_tokens=counts.rows["damaged"],
+        impure=counts.rows["impure"],
+        most_candidates=counts.most_candidates,
+        aside=kept,
     )
-    return b"".join(part.tobytes() for part in parts)
 
 
-def unpack(
-    blobs: Sequence[bytes],
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """Return what `pack` packed, of several completions one after another.
+def _complete(row: TrainingRow, encoding: _Encoding, counts: _Counts) -> Alignment:
+    """Return the completion as the teacher sampled it, where it can be told, or as it stands."""
+    vocabulary = encoding.vocabulary
+    if vocabulary is None:
+        return encode_completion(row.completion, encoding.tokenizer)
+    said, aligned = row.logprobs, align_draws if encoding.targets == "random" else align
+    found = aligned(said, row.completion, vocabulary)
+    if not isinstance(found, Alignment):
+        counts.mismatches[found] += 1
+        counts.rows["misnamed"] += said is not None and said.vocabulary == vocabulary.name
+        return encode_completion(row.completion, encoding.tokenizer)
+    counts.rows["impure"] += not row.is_pure_sample
+    damaged = is_damaged(found)
+    counts.rows["damaged"] += int(damaged.sum())
+    return silence(found, damaged)
 
-    That is counts [N], tails [N], and the N tokens' candidates as ids [N, K] and
-    log-probabilities [N, K], padded with 0 behind the first `counts`.
+
+def encode_prompt(row: _Prompted, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the messages of `row` as the chat template renders them, up to the completion.
+
+    Raises:
+        ConfigError: The template refuses them.
     """
-    columns: list[list[NDArray[np.generic]]] = [[], [], [], []]
-    for blob in blobs:
-        tokens, candidates = (int(size) for size in np.frombuffer(blob, np.uint32, 2))
-        start = 8
-        for column, kind, size in zip(
-            columns, "ifif", (tokens, tokens, candidates, candidates), strict=True
-        ):
-            column.append(np.frombuffer(blob, f"<{kind}4", size, start))
-            start += 4 * size
-    counts, tails, flat_ids, flat_logprobs = (np.concatenate(column) for column in columns)
-    is_candidate = np.arange(counts.max(initial=0)) < counts[:, None]
-    ids = np.zeros(is_candidate.shape, dtype=np.int32)
-    logprobs = np.zeros(is_candidate.shape, dtype=np.float32)
-    ids[is_candidate], logprobs[is_candidate] = flat_ids, flat_logprobs
-    return counts, tails, ids, logprobs
-
-
-def _encode_prompt(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     messages = [message._asdict() for message in row.messages]
     try:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except TemplateError as error:
+    except (TemplateError, ValueError) as error:
         raise ConfigError(
             f"the chat template of the base refuses the messages of sample {row.sample_id} "
             f"({error}), so it cannot learn them; change the prompt file's sections, or the base"
         ) from error
     # The template writes the special tokens it wants.
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+    # A completion's first token is learned from what stands before it.
+    return ids or [tokenizer.eos_token_id]
 
 
-def _encode_completion(completion: str, tokenizer: PreTrainedTokenizerBase) -> Alignment:
+def encode_completion(completion: str, tokenizer: PreTrainedTokenizerBase) -> Alignment:
     """Return a completion and its end token, of which the teacher said nothing."""
     ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    nothing, silence = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-    return Alignment([*ids, tokenizer.eos_token_id], nothing, silence, nothing, silence)
-
-
-def _to_dataset(
-    inputs: list[NDArray[np.int32]], labels: list[NDArray[np.int32]], teacher: list[bytes]
-) -> Dataset:
-    table = pa.table(
-        {
-            "input_ids": pa.array(inputs, type=pa.large_list(pa.int32())),
-            "labels": pa.array(labels, type=pa.large_list(pa.int32())),
-            "teacher": pa.array(teacher, type=pa.large_binary()),
-        }
-    )
-    return Dataset(table)
-
-
-def _digest(
-    inputs: list[NDArray[np.int32]], labels: list[NDArray[np.int32]], teacher: list[bytes]
-) -> str:
-    hasher = hashlib.sha256()
-    for ids, label, blob in zip(inputs, labels, teacher, strict=True):
-        hasher.update(np.uint32(len(ids)).tobytes() + ids.tobytes() + label.tobytes() + blob)
-    return hasher.hexdigest()
+    nothing, silent = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+    return Alignment([*ids, tokenizer.eos_token_id], nothing, silent, nothing, silent)
 
 
 def _tell_why_none(skipped: int, max_length: int) -> str:

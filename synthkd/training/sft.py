@@ -6,6 +6,7 @@ from pathlib import Path
 from synthkd.training.checkpoints import check_target
 from synthkd.training.fit import fit, prepare
 from synthkd.training.methods import SftStudent
+from synthkd.training.processes import share, together
 from synthkd.training.quiet import quietly
 from synthkd.training.values import Progress, TrainingResult, TrainingRow
 
@@ -18,9 +19,11 @@ def train(
     progress: Progress | None,
 ) -> TrainingResult:
     """Train `student` on `rows` and write it to `folder`; see `SftStudent.train`."""
-    check_target(folder)
-    with quietly():
-        base, encoded = prepare(student, rows, has_teacher=False)
+    with together(student, folder, checkpoint_folder), quietly():
+        share(lambda: check_target(folder))
+        base, encoded = prepare(
+            student, rows, has_teacher=False, checkpoint_folder=checkpoint_folder
+        )
         return fit(
             student,
             base,

@@ -14,28 +14,36 @@ the options does not.
 import os
 import re
 from importlib.util import find_spec
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from synthkd.errors import MissingExtraError
+from synthkd.errors import ConfigError, MissingExtraError
 from synthkd.rights.licenses import License
+from synthkd.training.following import count_processes, quieten_processes
 
-Need = Literal["logprobs", "draws", "pairs"]
-"""What the corpus has to give: the stored top-k, random targets, or better and worse completions
-of one prompt in place of samples."""
+Need = Literal["logprobs", "draws", "parts", "pairs"]
+"""What the corpus has to give: the stored top-k, random targets, output parts and scores, or
+better and worse completions of one prompt in place of samples."""
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def open_door() -> None:
+def open_door(*, several: bool = False) -> None:
     """Open the door to everything that needs torch; nothing behind it phones home.
 
     Raises:
+        ConfigError: Several processes were started, and the method is not for `several`.
         MissingExtraError: TRL is not installed.
     """
     if find_spec("trl") is None:
         raise MissingExtraError("training a student", extra="train")
+    if count_processes() > 1 and not several:
+        raise ConfigError(
+            f"{count_processes()} processes were started, and this method trains in one; start "
+            "synthkd without accelerate launch or torchrun, or choose method: sft or kd"
+        )
+    quieten_processes()
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Threads that spin while they wait train up to seven times slower where others use the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -54,6 +62,12 @@ class Optimizer(_Options):
         description="Highest learning rate. Default: 2e-3 from scratch, 2e-4 with lora, else 2e-5.",
     )
     epochs: float = Field(default=3, gt=0, description="Times each row is seen; may be a fraction.")
+    tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after about so many tokens, prompts included, however many epochs that "
+        "is: what a sweep gives each student.",
+    )
     batch_size: int = Field(default=16, ge=1, description="Rows per step.")
     micro_batch_size: int | None = Field(
         default=None,
@@ -150,12 +164,7 @@ class Gold(_Options):
 
 
 class Student(_Options):
-    """What every method has in common.
-
-    `needs` is what it learns besides the completions, so that nobody reads it in vain.
-    """
-
-    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What every method has in common."""
 
     name: str = Field(description="Name of the student and of its folder.")
     base: str | NewBase = Field(description="A folder, a hub id, or {from_scratch: {...}}.")
@@ -169,6 +178,13 @@ class Student(_Options):
         description="Most tokens of prompt and completion; longer completions are cut "
         "and counted. Default: what the base can read, 2048 at most.",
     )
+    validation: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the prompts whose rows are kept aside: they are not learned, and "
+        "their loss is measured ten times in a training.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Same seed, same student (on CPU).")
     gold: Gold | None = Field(
         default=None, description="Train on these gold rows, not on the teacher's samples."
@@ -177,8 +193,14 @@ class Student(_Options):
         default="float32", description="Precision of the saved weights."
     )
     trust_remote_code: bool = Field(
-        default=False, description="Run code that comes with the base. Read it first."
+        default=False,
+        description="Run code that comes with the base or its teacher. Read it first.",
     )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it learns besides the completions, so that nobody reads it in vain."""
+        return frozenset()
 
     @field_validator("name")
     @classmethod

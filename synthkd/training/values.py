@@ -1,7 +1,7 @@
 """What goes into training and what comes out of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from synthkd.records import Message, TokenLogprobs
 
@@ -15,6 +15,8 @@ class TrainingRow:
 
     `answer` and `rationale` are the completion's output parts, and `score` is what a judge
     gave it, where there are any. Samples of equal `seed` answer the same prompt.
+    `is_pure_sample`: it was drawn from the teacher's own distribution, at temperature 1 and
+    with nothing cut off; None is unknown. `weight` multiplies the loss of its tokens.
     """
 
     sample_id: str
@@ -25,6 +27,8 @@ class TrainingRow:
     rationale: str | None = None
     score: float | None = None
     seed: str = ""
+    is_pure_sample: bool | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class LogEntry:
 
     `loss` is what was minimized, `ce` the cross-entropy and `kd` the divergence from
     the teacher in it, all in nats per token; `kd` is None where nothing was distilled.
+    `validation` is the loss on the rows kept aside, where it was measured at this step;
+    `tokens` of completions were learned since the point before (0 where nobody counted).
+    A preference's `loss` is per pair. `more` is what else a method measures, by name: `margin`, ...
     """
 
     step: int
@@ -52,6 +59,9 @@ class LogEntry:
     ce: float
     kd: float | None
     lr: float
+    validation: float | None = None
+    tokens: int = 0
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

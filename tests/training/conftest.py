@@ -3,13 +3,24 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
+from torch import Tensor
 
 from synthkd.records import Alternative, Message, Position, TokenLogprobs
-from synthkd.training import TrainingRow
+from synthkd.training import (
+    KdStudent,
+    NewBase,
+    Progress,
+    SftStudent,
+    TrainingResult,
+    TrainingRow,
+)
 
+Weights = dict[str, Tensor]
 MakeRows = Callable[..., list[TrainingRow]]
 TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 300, "context": 96}
 WORDS = ["red", "green", "blue", "cold", "warm", "slow", "fast", "old", "new", "tall"]
@@ -72,3 +83,32 @@ def draw_position(draw: np.random.Generator, sampled: int, k: int, vocabulary: i
     top = sorted((Alternative(i, math.log(m)) for i, m in pairs), key=lambda a: -a.logprob)
     rank = next(index for index, a in enumerate(top) if a.token_id == sampled)
     return Position(tuple(top), rank, tail)
+
+
+STUDENTS = {"sft": SftStudent, "kd": KdStudent}
+
+
+def make_student(method: str, base: str | Path, **options: Any) -> SftStudent | KdStudent:
+    """A tiny student; `base` is a tokenizer's folder to start from scratch with."""
+    new = NewBase.model_validate({"from_scratch": {**TINY, "tokenizer": str(base)}})
+    optimizer = {"epochs": 1, "batch_size": 4, **options.pop("optimizer", {})}
+    return STUDENTS[method].model_validate(
+        {"name": "tiny", "base": new, "method": method, "optimizer": optimizer, **options}
+    )
+
+
+def train(
+    student: SftStudent | KdStudent,
+    rows: list[TrainingRow],
+    folder: Path,
+    progress: Progress | None = None,
+) -> tuple[TrainingResult, Weights]:
+    result = student.train(
+        rows, folder, checkpoint_folder=folder.parent / "checkpoints", progress=progress
+    )
+    return result, load_file(folder / "model.safetensors")
+
+
+def largest_difference(one: Weights, other: Weights) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)

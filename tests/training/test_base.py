@@ -6,29 +6,13 @@ import pytest
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    CohereConfig,
-    Gemma2Config,
-    GraniteConfig,
-    LlamaConfig,
-    PretrainedConfig,
 )
 
 from synthkd.errors import ConfigError
 from synthkd.training import NewBase, SftStudent
 from synthkd.training.base import load_base
-from synthkd.training.kd import find_head
 
 from .conftest import TINY
-
-SIZES: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-}
 
 
 def make_base(folder: Path, tokenizer_folder: Path) -> Path:
@@ -128,28 +112,3 @@ def test_a_tokenizer_without_a_chat_template_gets_the_plain_one(
         [{"role": "user", "content": "hi"}], add_generation_prompt=True, tokenize=False
     )
     assert text == "user:\nhi\nassistant:\n"
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(LlamaConfig(**SIZES), id="plain"),
-        pytest.param(Gemma2Config(**SIZES, final_logit_softcapping=0.1), id="capped"),
-        pytest.param(CohereConfig(**SIZES, logit_scale=0.5), id="scaled"),
-        pytest.param(GraniteConfig(**SIZES, logits_scaling=3.0), id="divided"),
-    ],
-)
-def test_the_logits_made_in_parts_are_those_of_the_model(config: PretrainedConfig) -> None:
-    model = AutoModelForCausalLM.from_config(config)
-
-    head = find_head(model)  # compares them, and raises
-
-    assert head.vocabulary_size == 50
-
-
-def test_a_head_of_another_make_is_refused() -> None:
-    model = AutoModelForCausalLM.from_config(CohereConfig(**SIZES, logit_scale=0.5))
-    model.config.logit_scale = 0.7
-
-    with pytest.raises(ConfigError, match="method: sft"):
-        find_head(model)

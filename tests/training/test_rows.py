@@ -11,8 +11,9 @@ from synthkd.records import Message
 from synthkd.training import TrainingRow
 from synthkd.training.alignment import Alignment
 from synthkd.training.base import train_tokenizer
-from synthkd.training.rows import encode_rows, pack, read_student_vocabulary, unpack
-from synthkd.training.trainer import LikeLengths
+from synthkd.training.batches import LikeLengths
+from synthkd.training.blobs import pack, unpack
+from synthkd.training.rows import encode_rows, read_student_vocabulary
 
 from .conftest import MakeRows
 

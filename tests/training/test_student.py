@@ -50,6 +50,29 @@ def test_a_student_from_scratch_needs_no_sizes() -> None:
             "no teacher",
             id="kd-on-gold",
         ),
+        pytest.param({"method": "kd", "targets": "full"}, "name one in teacher", id="no-teacher"),
+        pytest.param({"method": "kd", "teacher": "t"}, "targets: full", id="teacher-not-asked"),
+        pytest.param({"method": "kd", "beta": 0.1}, "jsd alone", id="beta-of-nothing"),
+        pytest.param(
+            {"method": "kd", "tail": "sampled", "temperature": 2}, "no bias only", id="biased-tail"
+        ),
+        pytest.param(
+            {"method": "kd", "tail": "renormalized", "divergence": "reverse_kl"},
+            "infinite",
+            id="infinite-loss",
+        ),
+        pytest.param(
+            {"method": "kd", "targets": "random", "tail": "renormalized"},
+            "top_k alone",
+            id="tail-of-nothing",
+        ),
+        pytest.param(
+            {"method": "kd", "targets": "random", "taid": {}}, "random targets", id="taid-of-draws"
+        ),
+        pytest.param(
+            {"method": "kd", "taid": {"t_start": 0.9, "t_end": 0.1}}, "swap", id="taid-backwards"
+        ),
+        pytest.param({"validation": 1.0}, "validation", id="all-kept-aside"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], complaint: str) -> None:

@@ -5,11 +5,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from synthkd.errors import ConfigError
@@ -17,45 +15,14 @@ from synthkd.records import Alternative, Message, Position, TokenLogprobs
 from synthkd.training import (
     KdStudent,
     NewBase,
-    Progress,
     SftStudent,
-    TrainingResult,
     TrainingRow,
 )
 from synthkd.training.base import load_base
 from synthkd.training.checkpoints import find_checkpoint
 from synthkd.training.rows import read_student_vocabulary
 
-from .conftest import TINY, MakeRows
-
-STUDENTS = {"sft": SftStudent, "kd": KdStudent}
-Weights = dict[str, torch.Tensor]
-
-
-def make_student(method: str, base: str | Path, **options: Any) -> SftStudent | KdStudent:
-    """A tiny student; `base` is a tokenizer's folder to start from scratch with."""
-    new = NewBase.model_validate({"from_scratch": {**TINY, "tokenizer": str(base)}})
-    optimizer = {"epochs": 1, "batch_size": 4, **options.pop("optimizer", {})}
-    return STUDENTS[method].model_validate(
-        {"name": "tiny", "base": new, "method": method, "optimizer": optimizer, **options}
-    )
-
-
-def train(
-    student: SftStudent | KdStudent,
-    rows: list[TrainingRow],
-    folder: Path,
-    progress: Progress | None = None,
-) -> tuple[TrainingResult, Weights]:
-    result = student.train(
-        rows, folder, checkpoint_folder=folder.parent / "checkpoints", progress=progress
-    )
-    return result, load_file(folder / "model.safetensors")
-
-
-def largest_difference(one: Weights, other: Weights) -> float:
-    assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
+from .conftest import TINY, MakeRows, largest_difference, make_student, train
 
 
 def expect_first_loss(student: KdStudent, rows: list[TrainingRow]) -> tuple[float, float]:

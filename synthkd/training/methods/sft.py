@@ -27,13 +27,16 @@ class SftStudent(Student):
 
         An interrupted training goes on from its last checkpoint when it is called
         again with the same options and rows. A student that is in `folder` already
-        is replaced.
+        is replaced. `rows` are read in order, and twice where they train a tokenizer;
+        they need not fit in memory. Where several processes were started together, this
+        is for the first; the others `follow`.
 
         Raises:
-            ConfigError: The base cannot be loaded, or no row can be trained on.
+            ConfigError: The base cannot be loaded, no row can be trained on, or the disk
+                is full.
             MissingExtraError: TRL is not installed.
         """
-        open_door()
+        open_door(several=True)
         from synthkd.training import sft
 
         return sft.train(self, rows, folder, checkpoint_folder, progress)
