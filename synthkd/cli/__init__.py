@@ -38,6 +38,9 @@ COMMANDS = (
 
 INTERRUPTED = 130
 
+# What accelerate launch, torchrun and MPI set where they start several processes.
+_LAUNCHED = frozenset({"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"})
+
 
 class _LazyGroup(click.Group):
     """A group whose commands are modules of this package."""
@@ -77,7 +80,7 @@ def main() -> NoReturn:
     # Threads of torch that wait for each other spin; on a busy machine that is most of the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = cli.main(prog_name="synthkd", standalone_mode=False)
+        code = _follow_or_run()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -92,6 +95,26 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _follow_or_run() -> int:
+    """Run the command; started as one of several processes, take part in what the first trains."""
+    if _LAUNCHED.isdisjoint(os.environ):
+        return _run()
+    from synthkd.training import following
+
+    if following.is_follower():
+        following.follow()
+        return 0
+    try:
+        return _run()
+    finally:
+        following.dismiss()
+
+
+def _run() -> int:
+    code: int = cli.main(prog_name="synthkd", standalone_mode=False)
+    return code
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

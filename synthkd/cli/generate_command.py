@@ -64,7 +64,8 @@ def command(
     if prompts is None or corpus is None:
         raise click.UsageError("--corpus goes with --prompts and --model.")
     from synthkd.cli.terminal import Terminal
-    from synthkd.pipeline.adhoc import generate_file, read_options
+    from synthkd.pipeline.adhoc import generate_file
+    from synthkd.pipeline.document import read_options
     from synthkd.teachers.options import TeacherOptions
 
     options = read_options(teacher, settings, TeacherOptions)

@@ -69,7 +69,7 @@ def command(
         --set parameters.max_tokens=200 --json
     """
     from synthkd.cli.terminal import Terminal, print_json
-    from synthkd.pipeline.adhoc import read_options
+    from synthkd.pipeline.document import read_options
     from synthkd.pipeline.quoting import quote_file, quote_pipeline
     from synthkd.teachers.options import TeacherOptions
 

@@ -72,7 +72,7 @@ def command(
     from synthkd.cli.terminal import Terminal, print_json
     from synthkd.corpus.runs import finish_run, start_run
     from synthkd.corpus.store import open_corpus
-    from synthkd.pipeline.adhoc import read_options
+    from synthkd.pipeline.document import read_options
     from synthkd.pipeline.paths import locate_teacher
     from synthkd.pipeline.scoring import score_samples
     from synthkd.teachers.options import TeacherOptions

@@ -12,6 +12,7 @@ from synthkd.cli.options import (
     pipeline_argument,
     settings_option,
 )
+from synthkd.cli.sweep import sweep_options
 
 
 @click.command("train")
@@ -19,10 +20,19 @@ from synthkd.cli.options import (
 @settings_option
 @corpus_option(required=False)
 @click.option("--base", help="A folder or a hub id; left out: a small model from scratch.")
-@click.option("--method", default="sft", show_default=True, help="sft or kd.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="The student's folder."
+    "--method",
+    default="sft",
+    show_default=True,
+    help="sft, kd, sequence_kd, rationale, on_policy, preference, hidden, classifier or "
+    "self_distillation.",
 )
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The student's folder; of a sweep, the folder of its students.",
+)
+@sweep_options()
 @json_option
 def command(
     pipeline: str | None,
@@ -31,6 +41,12 @@ def command(
     base: str | None,
     method: str,
     out: Path | None,
+    axes: tuple[str, ...],
+    tokens: int | None,
+    student: str | None,
+    held_out: Path | None,
+    metrics: tuple[str, ...],
+    prompt_file: Path | None,
     *,
     as_json: bool,
 ) -> int | None:
@@ -44,10 +60,21 @@ def command(
       synthkd train pipelines/quickstart.yaml
       synthkd train --corpus c.duckdb --base Qwen/Qwen3-0.6B --method kd --out student \\
         --set optimizer.lr=1e-4
+      synthkd train pipelines/quickstart.yaml --sweep method=sft,kd --sweep alpha=0.3,0.7
     """
+    from synthkd.cli import sweep
     from synthkd.cli.terminal import Terminal, print_json
 
-    need_one(pipeline, corpus)
+    need_one(pipeline, corpus, also={"axes", "tokens", "student"})
+    if not axes and (tokens or student or held_out or metrics or prompt_file):
+        raise click.UsageError(
+            "--tokens, --student, --held-out, --metric and --prompt are of a sweep; add --sweep."
+        )
+    if pipeline and axes:
+        sweep.sweep_pipeline(
+            pipeline, settings, axes, tokens=tokens, student=student, as_json=as_json
+        )
+        return None
     if pipeline:
         from synthkd.cli.outcome import tell
         from synthkd.pipeline import read_project, run
@@ -56,13 +83,21 @@ def command(
         return tell(project, run(project, Terminal(), ["train"]), as_json=as_json)
     if out is None or corpus is None:
         raise click.UsageError("--corpus goes with --out.")
-    from synthkd.pipeline.adhoc import read_student, train_corpus
-
     given: dict[str, Any] = {
         "name": out.name,
         "method": method,
         "base": base or {"from_scratch": {}},
     }
+    if axes:
+        if held_out is None:
+            raise click.UsageError("--corpus goes with --held-out in a sweep: its rows pick.")
+        sweep.sweep_corpus(
+            corpus, given, settings, axes, tokens=tokens, folder=out, held_out=held_out,
+            metrics=metrics, prompt_file=prompt_file, as_json=as_json,
+        )  # fmt: skip
+        return None
+    from synthkd.pipeline.adhoc import read_student, train_corpus
+
     done = train_corpus(corpus, read_student(given, settings), out, Terminal())
     if as_json:
         print_json(done)

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, cast
 
 from synthkd.corpus.runs import finish_run, start_run
 from synthkd.corpus.samples import select
@@ -13,47 +11,25 @@ from synthkd.corpus.store import Corpus, open_corpus, read_corpus
 from synthkd.errors import ConfigError
 from synthkd.evaluation import EvaluationOptions
 from synthkd.filters import parse_filter
-from synthkd.pipeline.document import Document, Loc, explain, set_values
+from synthkd.pipeline.document import read_options
 from synthkd.pipeline.examination import examine, examine_student
 from synthkd.pipeline.filtering import Stage, filter_samples
 from synthkd.pipeline.generation import generate
 from synthkd.pipeline.graph import Graph, Voice
+from synthkd.pipeline.lessons import lessons_from_samples
 from synthkd.pipeline.materials import NO_LICENSE, Material
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.paths import find_input, locate_teacher
 from synthkd.pipeline.preparation import prepare
 from synthkd.pipeline.reading import Generated
 from synthkd.pipeline.run import Listener
-from synthkd.pipeline.schooling import (
-    count_parameters,
-    rows_of_samples,
-    train_student,
-)
-from synthkd.pipeline.sources import read_source, require_columns
+from synthkd.pipeline.schooling import count_parameters, train_student
+from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import VERBATIM, Prompt, parse_prompt, read_prompt
 from synthkd.reports import read_scores, write_model_card
 from synthkd.rights.licenses import read_license
 from synthkd.teachers.options import TeacherOptions
-from synthkd.training import AnyStudent, KdStudent, SftStudent
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_options(given: Mapping[str, Any], settings: Sequence[str], model: type[Model]) -> Model:
-    """Return command-line options as the step they stand for.
-
-    Raises:
-        ConfigError: They are not right; every mistake is told.
-    """
-    value = {name: option for name, option in given.items() if option is not None}
-    places: dict[Loc, str] = {(name,): f"--{name.replace('_', '-')}" for name in value}
-    document = Document("the command line", value, {(): "the command line", **places})
-    set_values(document, settings)
-    try:
-        return model.model_validate(document.value)
-    except ValidationError as error:
-        mistakes = list(explain(error, document, model))
-        raise ConfigError("the options are not right:", mistakes) from None
+from synthkd.training import METHODS, AnyStudent
 
 
 def read_student(given: Mapping[str, Any], settings: Sequence[str]) -> AnyStudent:
@@ -62,10 +38,9 @@ def read_student(given: Mapping[str, Any], settings: Sequence[str]) -> AnyStuden
     Raises:
         ConfigError: They are not right; every mistake is told.
     """
-    methods: dict[str, type[SftStudent | KdStudent]] = {"sft": SftStudent, "kd": KdStudent}
-    if given["method"] not in methods:
-        raise ConfigError(f"there is no method {given['method']!r}; known: {', '.join(methods)}")
-    return read_options(given, settings, methods[given["method"]])
+    if given["method"] not in METHODS:
+        raise ConfigError(f"there is no method {given['method']!r}; known: {', '.join(METHODS)}")
+    return cast("AnyStudent", read_options(given, settings, METHODS[given["method"]]))
 
 
 def license_or_none(text: str | None) -> str:
@@ -216,11 +191,11 @@ def train_corpus(
     with open_corpus(path, create=False) as corpus:
         run_id = start_run(corpus, "train", student.model_dump(mode="json"))
         select(corpus, None)
-        rows = list(rows_of_samples(corpus))
+        lessons = lessons_from_samples(corpus, student)
         student_id, result = train_student(
             corpus,
             student,
-            rows,
+            lessons,
             folder,
             project=Path.cwd(),
             run_id=run_id,
@@ -232,7 +207,7 @@ def train_corpus(
     return {
         "student_id": student_id,
         "folder": folder,
-        "rows": len(rows),
+        "rows": lessons.count,
         "trained": result is not None,
         "parameters": count_parameters(folder),
         "coverage": result.coverage if result else None,
@@ -258,16 +233,8 @@ def evaluate_corpus(
     options = read_options(
         {**given, "held_out": {"path": str(held_out)}}, settings, EvaluationOptions
     )
-    source = read_source("held_out", held_out)
     with open_corpus(path) as corpus:
-        prompt = prompt_of(corpus, prompt_file)
-        require_columns(source.seeds, prompt.front_matter.inputs, str(held_out))
-        if all(prompt.reference(seed.row) is None for seed in source.seeds):
-            column = prompt.front_matter.reference
-            raise ConfigError(
-                f"{held_out} holds no right answers, so there is nothing to compare with; "
-                + (f"add the column {column!r}" if column else "name a reference in the prompt")
-            )
+        prompt, source = read_held_out(corpus, held_out, prompt_file)
         run_id = start_run(corpus, "evaluate", options.model_dump(mode="json"))
         examinees = [examine_student(folder.name, "student", folder, options) for folder in folders]
         examine(
@@ -282,3 +249,23 @@ def evaluate_corpus(
         )
         finish_run(corpus, run_id)
         return read_scores(corpus)
+
+
+def read_held_out(
+    corpus: Corpus, path: Path, prompt_file: Path | None
+) -> tuple[Prompt, SourceFile]:
+    """Return held-out rows, and the prompt that asks them and knows their right answers.
+
+    Raises:
+        ConfigError: The rows lack what the prompt asks for.
+    """
+    source = read_source("held_out", path)
+    prompt = prompt_of(corpus, prompt_file)
+    require_columns(source.seeds, prompt.front_matter.inputs, str(path))
+    if all(prompt.reference(seed.row) is None for seed in source.seeds):
+        column = prompt.front_matter.reference
+        raise ConfigError(
+            f"{path} holds no right answers, so there is nothing to compare with; "
+            + (f"add the column {column!r}" if column else "name a reference in the prompt")
+        )
+    return prompt, source

@@ -76,8 +76,8 @@ def set_values(document: Document, settings: Sequence[str]) -> None:
         raise ConfigError("these values cannot be set:", mistakes)
 
 
-def validate(document: Document, model: type[Model]) -> Model:
-    """Return `document` as a `model`.
+def validate(document: Document, model: type[Model], what: str = "") -> Model:
+    """Return `document` as a `model`; `what` is said of it when it is none.
 
     Raises:
         ConfigError: It is none; every mistake is told, in the order of the file.
@@ -86,7 +86,20 @@ def validate(document: Document, model: type[Model]) -> Model:
         return model.model_validate(document.value)
     except ValidationError as error:
         mistakes = list(explain(error, document, model))
-        raise ConfigError(f"{document.name} cannot be run:", mistakes) from None
+        raise ConfigError(what or f"{document.name} cannot be run:", mistakes) from None
+
+
+def read_options(given: Mapping[str, Any], settings: Sequence[str], model: type[Model]) -> Model:
+    """Return command-line options as the step they stand for.
+
+    Raises:
+        ConfigError: They are not right; every mistake is told.
+    """
+    value = {name: option for name, option in given.items() if option is not None}
+    places: dict[Loc, str] = {(name,): f"--{name.replace('_', '-')}" for name in value}
+    document = Document("the command line", value, {(): "the command line", **places})
+    set_values(document, settings)
+    return validate(document, model, "the options are not right:")
 
 
 def explain(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[str]:

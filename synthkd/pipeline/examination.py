@@ -4,6 +4,7 @@ Each model answers through the engine, so its answers are in the corpus like any
 teacher's: an interrupted evaluation goes on, and a finished one asks nothing.
 """
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,15 @@ class Examinee:
     role: str
     options: TeacherOptions
     folder: Path | None = None
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it answers with a label, and nothing around it that a prompt could split."""
+        config = self.folder / "config.json" if self.folder else None
+        if config is None or not config.is_file():
+            return False
+        kinds = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
+        return bool(kinds[0].endswith("ForSequenceClassification"))
 
 
 def examine_student(name: str, role: str, folder: Path, options: EvaluationOptions) -> Examinee:
@@ -60,8 +70,8 @@ def examine(
     sha256: str,
     run_id: str,
     watch: Callable[[str], Watch],
-) -> bool:
-    """Measure `examinees` on the held-out `seeds`; return whether there was anything to do.
+) -> tuple[str, bool]:
+    """Measure `examinees` on the held-out `seeds`; return its id, and whether it was to be done.
 
     `sha256` is of the held-out file; `watch` is given a label for each model.
 
@@ -79,7 +89,7 @@ def examine(
         ]
     )[:16]
     if corpus.first("SELECT 1 FROM store.evaluations WHERE evaluation_id = ?", [evaluation_id]):
-        return False
+        return evaluation_id, False
     answers, speeds = {}, {}
     for examinee, teacher in connected:
         requests = [examinee.options.request(teacher, prompt.render(seed.row)) for seed in seeds]
@@ -89,7 +99,9 @@ def examine(
             make_plan(corpus, "evaluate", asks), [teacher], examinee.options,
             run_id=run_id, step=step, watcher=watch(step),
         )  # fmt: skip
-        answers[examinee.name] = _read_answers(corpus, prompt, requests)
+        answers[examinee.name] = _read_answers(
+            corpus, prompt, requests, is_bare=examinee.is_classifier
+        )
         speeds[examinee.name] = _measure_speed(corpus, requests)
     references = [prompt.reference(seed.row) for seed in seeds]
     teacher_name = next((e.name for e in examinees if e.role == "teacher"), None)
@@ -109,7 +121,7 @@ def examine(
             for place, score in enumerate(scores)
         ),
     )
-    return True
+    return evaluation_id, True
 
 
 def _describe(score: Score, examinee: Examinee) -> dict[str, object]:
@@ -129,14 +141,19 @@ def _describe(score: Score, examinee: Examinee) -> dict[str, object]:
     }
 
 
-def _read_answers(corpus: Corpus, prompt: Prompt, requests: Sequence[Request]) -> list[str | None]:
-    """Return each answer as the prompt's output parts read it; None where it does not split."""
+def _read_answers(
+    corpus: Corpus, prompt: Prompt, requests: Sequence[Request], *, is_bare: bool
+) -> list[str | None]:
+    """Return each answer as the prompt's output parts read it; None where it has none.
+
+    A student may have learned to answer without saying why. What is bare is an answer whole.
+    """
     texts = ledger.read_texts(corpus, [request.key for request in requests])
-    parts = [
-        prompt.output.read(texts[request.key][0]) if request.key in texts else None
-        for request in requests
+    given = [texts[request.key][0] if request.key in texts else None for request in requests]
+    return [
+        text and (prompt.output.read_answer(text) or (text.strip() if is_bare else None))
+        for text in given
     ]
-    return [part.answer if part and part.is_split else None for part in parts]
 
 
 def _measure_speed(corpus: Corpus, requests: Sequence[Request]) -> float | None:

@@ -18,7 +18,7 @@ from synthkd.pipeline.refining import Refine
 from synthkd.pipeline.salvage import Salvage
 from synthkd.rights.licenses import License
 from synthkd.teachers.options import TeacherOptions
-from synthkd.training import AnyStudent
+from synthkd.training import AnyStudent, PreferenceStudent
 
 
 class _Options(BaseModel):
@@ -123,9 +123,26 @@ class Pipeline(_Options):
                 f"there is no teacher for {', '.join(learners)} to learn from; add `teacher`, "
                 "or give gold rows to each"
             )
+        missing += self._find_missing_pairs()
         if missing:
             raise ValueError("; ".join(missing))
         return self
+
+    def _find_missing_pairs(self) -> list[str]:
+        """Return what students lack that learn from better and worse samples."""
+        if not self._all_teachers:
+            return []
+        samples = [teacher.samples for teacher in self._all_teachers]
+        most = max(samples) if self.choose == "mixture" else sum(samples)
+        filters = [rule.label for rule in self.funnel]
+        return [
+            missing
+            for student in self.students
+            if isinstance(student, PreferenceStudent)
+            for missing in student.pairs.find_missing(
+                samples=most, filters=filters, has_judge=self.judge is not None
+            )
+        ]
 
     def _find_idle_stages(self, *, has_teacher: bool) -> list[str]:
         """Return what is wrong with stages that would have nothing to do."""

@@ -38,7 +38,10 @@ def locate_teacher(project: Path, options: TeacherOptions) -> TeacherOptions:
 
 
 def locate_base(project: Path, student: AnyStudent) -> AnyStudent:
-    """Return `student` with the path of a base or a tokenizer that is a folder on this machine."""
+    """Return `student` with the paths of what is a folder here: base or tokenizer, and teacher."""
+    teacher = getattr(student, "teacher", None)
+    if teacher and find_input(project, teacher).is_dir():
+        student = student.model_copy(update={"teacher": str(find_input(project, teacher))})
     base = student.base
     name = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
     if name is None or not find_input(project, name).is_dir():

@@ -56,7 +56,7 @@ def prepare(project: Project) -> Work:
             _try(mistakes, _require_inputs, prompt, file.seeds, source.path)
     gold = {}
     for student in pipeline.students:
-        mistakes += _judge_base(project, student)
+        mistakes += _judge_models(project, student)
         if student.gold:
             rows = _try(mistakes, _read_gold, project, student, prompt)
             gold[student.name] = rows or ()
@@ -114,17 +114,24 @@ def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> 
     return seeds
 
 
-def _judge_base(project: Project, student: AnyStudent) -> list[str]:
-    """Return what is wrong with a base that says it is a folder."""
+def _judge_models(project: Project, student: AnyStudent) -> list[str]:
+    """Return what is wrong with a base or a teacher that says it is a folder."""
     base = student.base
-    name = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
-    if name is None or project.input(name).is_dir() or _may_be_hub_id(name):
-        return []
+    named = {
+        "base": base.from_scratch.tokenizer if isinstance(base, NewBase) else base,
+        "teacher": getattr(student, "teacher", None),
+    }
+    # A student may go on from one that is trained before it, and is not there yet.
+    earlier = itertools.takewhile(lambda each: each != student, project.pipeline.students)
+    made = {project.corpus.parent / "students" / each.name for each in earlier}
     return [
-        (
-            f"{student.name}: there is no folder {name}; write a folder that holds a model, "
-            "a hub id (organization/name), or {from_scratch: {...}}"
-        )
+        f"{student.name}: there is no folder {name}; write a folder that holds a model, a hub id "
+        "(organization/name)" + (", or {from_scratch: {...}}" if part == "base" else "")
+        for part, name in named.items()
+        if name
+        and not project.input(name).is_dir()
+        and not _may_be_hub_id(name)
+        and project.output(name) not in made
     ]
 
 

@@ -17,9 +17,10 @@ from synthkd.pipeline.examination import examine, examine_student, examine_teach
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.generation import generate
 from synthkd.pipeline.graph import Graph
+from synthkd.pipeline.lessons import lessons_from_gold, lessons_from_samples
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import Work, prepare
-from synthkd.pipeline.schooling import rows_of_gold, rows_of_samples, train_student
+from synthkd.pipeline.schooling import train_student
 from synthkd.records import digest
 from synthkd.reports import write_model_card, write_report
 from synthkd.teachers.standing import Standing
@@ -134,14 +135,14 @@ class _Run:
     def train(self, student: AnyStudent) -> None:
         """Train one student, unless the same one is there."""
         if student.gold:
-            rows = list(rows_of_gold(self.work.prompt, self.work.gold[student.name]))
+            lessons = lessons_from_gold(self.work.prompt, self.work.gold[student.name])
         else:
-            rows = list(rows_of_samples(self.corpus))
+            lessons = lessons_from_samples(self.corpus, student)
         folder = self.folder(student)
         student_id, result = train_student(
             self.corpus,
             student,
-            rows,
+            lessons,
             folder,
             project=self.project.folder,
             run_id=self.outcome.run_id,
@@ -153,7 +154,7 @@ class _Run:
         self.write_card(student)
         covered = "" if result.coverage is None else f", {result.coverage:.0%} of tokens by kd"
         self.did(
-            f"trained {student.name}: {len(rows)} rows, {result.parameters:,} parameters, "
+            f"trained {student.name}: {result.rows} rows, {result.parameters:,} parameters, "
             f"{result.seconds:.0f} s{covered}"
         )
 
@@ -188,7 +189,7 @@ class _Run:
         ]
         teachers = {name: examine_teacher(name, asked) for name, asked in self.project.teachers}
         examinees[:0] = teachers.values()
-        if examine(
+        _, is_new = examine(
             self.corpus,
             options,
             examinees,
@@ -197,7 +198,8 @@ class _Run:
             sha256=held_out.sha256,
             run_id=self.outcome.run_id,
             watch=self.listener.watch,
-        ):
+        )
+        if is_new:
             self.did(f"evaluated {len(examinees)} models on {len(held_out.seeds)} held-out rows")
             for student in self.pipeline.students:
                 if student.name in self.student_ids:

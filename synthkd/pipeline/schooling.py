@@ -6,20 +6,18 @@ ones make the same student, so it is not trained again.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from synthkd.corpus.rows import pages, to_json
-from synthkd.corpus.samples import read_samples
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
+from synthkd.pipeline.lessons import Lessons
 from synthkd.pipeline.paths import locate_base
-from synthkd.prompts import Prompt
-from synthkd.records import Seed, digest
-from synthkd.training import AnyStudent, NewBase, Progress, TrainingResult, TrainingRow
+from synthkd.records import digest
+from synthkd.training import AnyStudent, NewBase, Progress, TrainingResult
 
 _SMALL = 16 * 1024 * 1024  # bytes
 
@@ -31,36 +29,16 @@ class Schooled(NamedTuple):
     result: TrainingResult | None
 
 
-def rows_of_samples(corpus: Corpus, *, with_logprobs: bool = False) -> Iterator[TrainingRow]:
-    """Yield the kept samples of the selection as a student sees them."""
-    for sample, logprobs in read_samples(corpus, only_kept=True, with_logprobs=with_logprobs):
-        yield TrainingRow(
-            sample.sample_id,
-            sample.messages,
-            sample.completion,
-            logprobs,
-            answer=sample.answer,
-            rationale=sample.rationale,
-            score=sample.judge_score,
-            seed=f"{sample.source_id}/{sample.seed_id}",
-        )
+def identify(student: AnyStudent, lessons: Lessons, project: Path) -> str:
+    """Return the id of the student that `lessons` make of `student`.
 
-
-def rows_of_gold(prompt: Prompt, seeds: Iterable[Seed]) -> Iterator[TrainingRow]:
-    """Yield gold rows as a student sees them: the prompt, and the completion they stand for."""
-    for seed in seeds:
-        yield TrainingRow(seed.seed_id, prompt.render(seed.row), prompt.read_gold(seed.row))
-
-
-def identify(student: AnyStudent, rows: Sequence[TrainingRow], project: Path) -> str:
-    """Return the id of the student that `rows` make of `student`.
-
-    A base that is a folder counts by what it holds, not by where it is.
+    A base or a teacher that is a folder counts by what it holds, not by where it is.
     """
-    learned = [[row.sample_id, digest([row.messages, row.completion])] for row in rows]
-    base = locate_base(project, student).base
+    located = locate_base(project, student)
+    base, teacher = located.base, getattr(located, "teacher", None)
     folder = base.from_scratch.tokenizer if isinstance(base, NewBase) else base
-    return digest([student.model_dump(mode="json"), learned, _stamp(folder)])[:16]
+    stamps = [_stamp(folder), *([_stamp(teacher)] if teacher else [])]
+    return digest([student.model_dump(mode="json"), lessons.digest, *stamps])[:16]
 
 
 def find_trained(corpus: Corpus, student_id: str) -> Path | None:
@@ -77,37 +55,37 @@ def find_trained(corpus: Corpus, student_id: str) -> Path | None:
 def train_student(
     corpus: Corpus,
     student: AnyStudent,
-    rows: Sequence[TrainingRow],
+    lessons: Lessons,
     folder: Path,
     *,
     project: Path,
     run_id: str,
     progress: Progress | None = None,
 ) -> Schooled:
-    """Train `student` on `rows` into `folder`, unless that was done before.
+    """Train `student` on `lessons` into `folder`, unless that was done before.
 
-    The teacher's log-probabilities are read only if they are needed: `rows` are the
-    selection's kept samples, or gold rows. The base is looked up from `project`.
+    The base is looked up from `project`.
 
     Raises:
         ConfigError: There is nothing to learn from, or the base cannot be loaded.
         MissingExtraError: TRL is not installed.
     """
-    if not rows:
+    if not lessons.count:
         raise ConfigError(
             f"the student {student.name!r} has no rows to learn from: no sample was kept. "
             "Loosen the filters; `synthkd filter` shows what each of them dropped."
         )
-    student_id = identify(student, rows, project)
+    student_id = identify(student, lessons, project)
     if find_trained(corpus, student_id):
         return Schooled(student_id, None)
-    if "logprobs" in student.needs:
-        rows = list(rows_of_samples(corpus, with_logprobs=True))
     checkpoints = folder.parent / ".checkpoints" / f"{student.name}-{student_id}"
-    result = locate_base(project, student).train(
-        rows, folder, checkpoint_folder=checkpoints, progress=progress
-    )
-    _write_down(corpus, student, rows, result, student_id=student_id, folder=folder, run_id=run_id)
+    with corpus.bounded():
+        result = locate_base(project, student).train(
+            lessons, folder, checkpoint_folder=checkpoints, progress=progress
+        )
+        _write_down(
+            corpus, student, lessons, result, student_id=student_id, folder=folder, run_id=run_id
+        )
     return Schooled(student_id, result)
 
 
@@ -159,7 +137,7 @@ def _stamp(folder: str | None) -> list[list[str | int]]:
 def _write_down(
     corpus: Corpus,
     student: AnyStudent,
-    rows: Sequence[TrainingRow],
+    lessons: Lessons,
     result: TrainingResult,
     *,
     student_id: str,
@@ -192,10 +170,11 @@ def _write_down(
             ],
         )
         if student.gold is None:
-            for page in pages(rows, 1000):
+            for page in pages(lessons.learned(), 1000):
                 corpus.insert(
                     "store.student_samples",
-                    ({"student_id": student_id, "sample_id": row.sample_id} for row in page),
+                    ({"student_id": student_id, "sample_id": key} for key in page),
+                    key=("student_id", "sample_id"),
                 )
         corpus.insert(
             "store.learning",
