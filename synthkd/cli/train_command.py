@@ -65,6 +65,12 @@ def command(
     from synthkd.cli import sweep
     from synthkd.cli.terminal import Terminal, print_json
 
+    swallowed = [axis for axis in axes if axis and "=" not in axis]
+    if swallowed and pipeline is None:
+        raise click.UsageError(
+            f"{swallowed[0]!r} is no axis of a sweep; write --sweep KEY=VALUE,VALUE, or "
+            "--sweep alone as the last word."
+        )
     need_one(pipeline, corpus, also={"axes", "tokens", "student"})
     if not axes and (tokens or student or held_out or metrics or prompt_file):
         raise click.UsageError(

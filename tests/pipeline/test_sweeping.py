@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from synthkd.cli import main
 from synthkd.corpus.store import read_corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.sweeping import SMALL_GRID, spread
@@ -126,3 +128,15 @@ def test_a_pipelines_student_is_swept_on_its_own_samples(
     }  # fmt: skip
     assert json.dumps(told["best"]["settings"]) in {'{"alpha": "0.1"}', '{"alpha": "0.9"}'}
     assert (tmp_path / "students" / told["best"]["name"] / "README.md").is_file()
+
+
+def test_a_pipeline_that_sweep_took_for_an_axis_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["synthkd", "train", "--sweep", "pipelines/quickstart.yaml"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert "'pipelines/quickstart.yaml' is no axis" in capsys.readouterr().err
