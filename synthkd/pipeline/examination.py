@@ -149,11 +149,12 @@ def _read_answers(
     A student may have learned to answer without saying why. What is bare is an answer whole.
     """
     texts = ledger.read_texts(corpus, [request.key for request in requests])
-    given = [texts[request.key][0] if request.key in texts else None for request in requests]
-    return [
-        text and (prompt.output.read_answer(text) or (text.strip() if is_bare else None))
-        for text in given
-    ]
+
+    def read(text: str) -> str | None:
+        answer = prompt.output.read_answer(text)
+        return text.strip() if answer is None and is_bare else answer
+
+    return [read(texts[request.key][0]) if request.key in texts else None for request in requests]
 
 
 def _measure_speed(corpus: Corpus, requests: Sequence[Request]) -> float | None:

@@ -50,6 +50,11 @@ def lessons_from_samples(corpus: Corpus, student: AnyStudent) -> Lessons:
     Raises:
         ConfigError: It learns from pairs, and no sample is better than another.
     """
+    with corpus.bounded():
+        return _find_lessons(corpus, student)
+
+
+def _find_lessons(corpus: Corpus, student: AnyStudent) -> Lessons:
     if isinstance(student, PreferenceStudent):
         pairs = partial(pairs_of_samples, corpus, student.pairs)
         return Lessons(pairs, lambda: _both(pairs()), *_count_and_digest(pairs()))

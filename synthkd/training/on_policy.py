@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
-from transformers import PrinterCallback
 from trl.trainer.base_config import _BaseConfig
 from trl.trainer.distillation_config import DistillationConfig
 from trl.trainer.distillation_trainer import DistillationTrainer
@@ -28,6 +27,7 @@ from synthkd.training.batches import LikeLengths
 from synthkd.training.checkpoints import check_target, identify
 from synthkd.training.fit import fit, prepare
 from synthkd.training.live import LiveTeacher, load_teacher_of
+from synthkd.training.manners import WellBehaved
 from synthkd.training.methods import OnPolicyStudent, SftStudent
 from synthkd.training.quiet import quietly
 from synthkd.training.rows import IGNORED, EncodedRows
@@ -155,46 +155,23 @@ class Prompts(LikeLengths):
                 yield from filled[start : start + self._rows_per_step]
 
 
-class OnPolicyTrainer(DistillationTrainer):
-    """DistillationTrainer for prompts as token ids. It sends nothing and writes no card."""
+class OnPolicyTrainer(WellBehaved, DistillationTrainer):
+    """DistillationTrainer for prompts as token ids, which come in batches of like lengths."""
 
-    def __init__(
-        self,
-        *,
-        lengths: Sequence[int] | NDArray[np.int32],
-        progress: Progress | None,
-        **options: Any,  # noqa: ANN401 - DistillationTrainer's own
-    ) -> None:
-        """Train on prompts of like `lengths` and tell `progress`."""
+    told: ClassVar[tuple[str, ...]] = ("kd",)
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of both trainers
+        """Train on prompts as the `options` say."""
         super().__init__(**options)
-        self._lengths, self._progress = lengths, progress
         self.data_collator = cast("Any", _cut_prompts)
-        self.remove_callback(PrinterCallback)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Keep what was measured, pass it on, and stop a training that went wrong."""
+        """Tell the divergence, which is all that is minimized, by its name as well."""
         if "loss" in logs:
             logs["kd"] = logs["loss"]
         super().log(logs, start_time)
-        if "loss" not in logs:
-            return
-        step, steps = self.state.global_step, self.state.max_steps
-        if not math.isfinite(logs["loss"]):
-            raise ConfigError(
-                f"training went wrong at step {step} of {steps}: the loss is {logs['loss']}, so no "
-                f"student was written; lower optimizer.lr ({self.args.learning_rate:g} now)"
-            )
-        if self._progress:
-            told = {name: logs[name] for name in ("loss", "kd")}
-            self._progress(step, steps, {**told, "lr": logs["learning_rate"]})
 
-    def create_model_card(self, *_: object, **__: object) -> None:
-        """Write none: a checkpoint is nobody's model, and the student's card has its own author."""
-
-    def _send_telemetry(self) -> None:
-        pass
-
-    def _get_train_sampler(self, dataset: object = None) -> Sampler[int]:  # noqa: ARG002 - the trainer's signature
+    def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:  # type: ignore[override] # noqa: ARG002 - the trainer's signature
         args = self.args
         micro_batches = args.gradient_accumulation_steps
         rows_per_step = args.per_device_train_batch_size * micro_batches
