@@ -31,9 +31,12 @@ class _Output(BaseModel, ABC):
 
     def read(self, completion: str) -> Parts:
         """Return the parts of `completion`."""
+        return self._split(self.cut(completion)) or Parts(completion.strip(), is_split=False)
+
+    def cut(self, completion: str) -> str:
+        """Return what of `completion` comes before the first of the `stop` texts."""
         ends = [completion.find(stop) for stop in self.stop if stop in completion]
-        text = completion[: min(ends)] if ends else completion
-        return self._split(text) or Parts(completion.strip(), is_split=False)
+        return completion[: min(ends)] if ends else completion
 
     def read_answer(self, completion: str) -> str | None:
         """Return the answer of `completion`, whether or not it says why; None if it has none."""

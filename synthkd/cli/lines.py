@@ -58,7 +58,7 @@ class Lines:
             return
         if standing.is_draining and not self.is_draining:
             self.is_draining = True
-            self._say(spell_draining(standing.in_flight))
+            self._say(spell_draining(standing))
             return
         begins_to_wait = bool(standing.in_batches) and not self.is_waiting
         self.is_waiting = bool(standing.in_batches)

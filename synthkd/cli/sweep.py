@@ -1,6 +1,6 @@
 """What `synthkd train --sweep` takes, does and prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ def sweep_corpus(
 
 def _grid(axes: Sequence[str]) -> Sequence[str]:
     """Return the axes that were written, or the small grid where none was."""
-    from synthkd.pipeline.sweeping import SMALL_GRID
+    from synthkd.pipeline.grid import SMALL_GRID
 
     written = [axis for axis in axes if axis]
     return written or SMALL_GRID
@@ -114,7 +114,14 @@ def _print(swept: "Swept", *, as_json: bool) -> None:
     from synthkd.cli.terminal import print_json, print_table
 
     if as_json:
-        print_json({"trials": [asdict(t) for t in swept.trials], "best": asdict(swept.best)})
+        print_json(
+            {
+                "trials": [asdict(trial) for trial in swept.trials],
+                "best": asdict(swept.best),
+                "equal": swept.equal,
+                "alike": swept.alike,
+            }
+        )
         return
     options = list(dict.fromkeys(key for trial in swept.trials for key in trial.settings))
     print_table(
@@ -128,8 +135,25 @@ def _print(swept: "Swept", *, as_json: bool) -> None:
             for trial in swept.trials
         ]
     )
+    for note in find_ties(swept):
+        click.echo(f"note: {note}", err=True)
     best = swept.best
     click.echo(
         f"best: {best.name}, {best.metric} {best.value:.3f} [{best.low:.3f}, {best.high:.3f}] on "
         f"{best.n} other rows; it is in {best.folder}"
     )
+
+
+def find_ties(swept: "Swept") -> Iterator[str]:
+    """Yield what the choice of the best leaves open."""
+    taken = swept.trials[0]
+    if len(swept.equal) > 1:
+        yield (
+            f"{len(swept.equal)} students reach {taken.value:.3f} on the rows that pick "
+            f"({', '.join(swept.equal)}); {taken.name} was taken, the first of them in the grid"
+        )
+    if swept.alike:
+        yield (
+            f"{taken.n} rows do not tell {taken.name} from {', '.join(swept.alike)}, which lie in "
+            f"its interval [{taken.low:.3f}, {taken.high:.3f}]; more held-out rows would"
+        )

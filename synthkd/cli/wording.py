@@ -31,24 +31,27 @@ def describe(standing: Standing) -> list[str]:
         limit = f" of {standing.window:,}" if standing.window else ""
         requests = _spell_rate(standing.requests_per_second, standing.requests_per_minute_limit)
         tokens = _spell_rate(standing.tokens_per_second, standing.tokens_per_minute_limit)
-        slowest = f"bottleneck: {_clean(standing.bottleneck)}" if standing.bottleneck else ""
+        slow = _find_examinee(standing) if standing.bottleneck == "teacher" else ""
+        slowest = f"bottleneck: {_clean(slow or standing.bottleneck)}"
         lines += [
             _join(f"{standing.in_flight:,}{limit} in flight", f"{standing.waiting:,} waiting"),
             _join(f"{requests[0]} requests/s{requests[1]}", f"{tokens[0]} tokens/s{tokens[1]}"),
-            slowest,
+            slowest if standing.bottleneck else "",
         ]
     lines.append(_spell_money(standing))
     if running and standing.is_draining:
-        lines.append(spell_draining(standing.in_flight))
+        lines.append(spell_draining(standing))
     return [line for line in lines if line]
 
 
-def spell_draining(in_flight: int) -> str:
+def spell_draining(standing: Standing) -> str:
     """Return what Ctrl-C has begun."""
-    if not in_flight:
+    if not standing.in_flight:
         return "draining: writing down what came"
-    answers = spell_count(in_flight, "answer that is", "answers that are")
-    return f"draining: waiting for {answers} paid for; Ctrl-C again stops now"
+    answers = spell_count(standing.in_flight, "answer that is", "answers that are")
+    # Nobody is paid for what a student says.
+    why = "being written" if _find_examinee(standing) else "paid for"
+    return f"draining: waiting for {answers} {why}; Ctrl-C again stops now"
 
 
 def spell_end(standing: Standing) -> str:
@@ -88,6 +91,12 @@ def spell_reasons(counts: Mapping[str, int]) -> str:
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
     return f"{sum(counts.values()):,}" + (f" ({told})" if told else "")
+
+
+def _find_examinee(standing: Standing) -> str:
+    """Return who is measured in a step, student or teacher; "" where a teacher is asked."""
+    verb, _, name = standing.step.partition(" ")
+    return name if verb == "evaluate" else ""
 
 
 def _join(*facts: str) -> str:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import duckdb
 
+from synthkd.corpus.cutting import cut, find_stops
 from synthkd.corpus.ledger import read_messages
 from synthkd.corpus.positions import Positions
 from synthkd.corpus.rows import pages, to_json, writable
@@ -132,8 +133,10 @@ def read_samples(
 ) -> Iterator[tuple[Sample, TokenLogprobs | None]]:
     """Yield the selected samples by source, seed and sample index, a page in memory at a time.
 
-    Random targets come with the log-probabilities of the same tokens, or not at all.
+    Random targets come with the log-probabilities of the same tokens, or not at all. What
+    a teacher ran on with beyond a `stop` of its prompt is left out, and what it said of that.
     """
+    stops = find_stops(corpus)
     # Only keys are put in order: texts and blobs would have to fit in memory for that.
     order = f"reading_{uuid4().hex}"
     kept = "AND NOT EXISTS (FROM store.verdicts v WHERE v.sample_id = s.sample_id AND NOT v.keep)"
@@ -150,16 +153,15 @@ def read_samples(
         start = 1
         while page := _read_page(corpus, order, start):
             # Those of an answer say nothing of a text that was joined or mended.
-            keys = [key for _, key, is_rewritten in page if not is_rewritten]
+            keys = [key for _, key, _, is_rewritten in page if not is_rewritten]
             logprobs = dict(read_logprobs(corpus, keys)) if with_logprobs else {}
             draws = dict(read_draws(corpus, keys)) if with_draws else {}
-            for sample, key, is_rewritten in page:
+            for sample, key, version, is_rewritten in page:
                 given = None if is_rewritten else logprobs.get(key)
                 if given and key in draws:
                     given = replace(given, draws=draws[key])
-                if given:
-                    sample = replace(sample, token_logprobs=_sampled(given))  # noqa: PLW2901
-                yield sample, given
+                read, given = cut(sample, given, stops.get(version))
+                yield replace(read, token_logprobs=_sampled(given)) if given else read, given
             start += len(page)
     finally:
         # In a transaction that failed nothing can be dropped, and nothing is left either.
@@ -167,13 +169,14 @@ def read_samples(
             corpus.db.execute(f"DROP TABLE {order}")
 
 
-def _read_page(corpus: Corpus, order: str, start: int) -> list[tuple[Sample, str, bool]]:
-    """Return samples from place `start` of `order` on, with request key and "was rewritten"."""
+def _read_page(corpus: Corpus, order: str, start: int) -> list[tuple[Sample, str, str, bool]]:
+    """Return samples from place `start` on, with request key, prompt and "was rewritten"."""
     rows = corpus.db.execute(
         f"""
         SELECT sample_id, source_id, seed_id, coalesce(s.messages, r.messages),
             coalesce(s.completion, c.text), s.answer, s.rationale, s.reference, s.is_split,
-            c.finish_reason, j.score, r.parameters, request_key, s.completion IS NOT NULL
+            c.finish_reason, j.score, r.parameters, request_key, s.prompt_version,
+            s.completion IS NOT NULL
         FROM (FROM {order} WHERE place BETWEEN ? AND ?)
         JOIN store.samples s USING (sample_id, request_key)
         JOIN store.requests r USING (request_key)
@@ -197,18 +200,19 @@ def _read_page(corpus: Corpus, order: str, start: int) -> list[tuple[Sample, str
                 is_split=is_split,
                 finish_reason=finish_reason,
                 judge_score=judge_score,
-                is_pure=not is_rewritten and _is_pure(parameters),
+                is_pure=not is_rewritten and is_pure(parameters),
             ),
             request_key,
+            version,
             is_rewritten,
         )
         for key, source, seed, messages, completion, answer, rationale, reference, is_split,
-            finish_reason, judge_score, parameters, request_key, is_rewritten in rows
+            finish_reason, judge_score, parameters, request_key, version, is_rewritten in rows
     ]  # fmt: skip
 
 
 @cache
-def _is_pure(parameters: str) -> bool:
+def is_pure(parameters: str) -> bool:
     """Return whether an answer asked for with `parameters` is a draw from all the teacher said."""
     asked = {name: value for name, value in json.loads(parameters).items() if value is not None}
     return float(asked.pop("temperature", 0)) == 1 and all(

@@ -3,8 +3,8 @@
 Answers are compared as SQuAD compares them (Rajpurkar et al. 2016, arXiv:1606.05250):
 without case, punctuation, articles and extra space, after Unicode's NFKC. Its rule
 makes -5 equal to 5 and 3.5 equal to 35, and the choice "A" equal to nothing at all;
-here a number keeps its sign and its marks (but thousands' commas), and articles stay
-where there is nothing else.
+here a number keeps its sign and its marks (but thousands' commas), and articles and
+punctuation stay where there is nothing else: only what is empty equals nothing.
 """
 
 import re
@@ -32,8 +32,8 @@ def normalize(text: str) -> str:
 
     >>> normalize("  The Refund—request! ")
     'refundrequest'
-    >>> normalize("A."), normalize("-5 (C)"), normalize("1,234.50")
-    ('a', '-5 c', '1234.50')
+    >>> normalize("A."), normalize("-5 (C)"), normalize("1,234.50"), normalize(":)")
+    ('a', '-5 c', '1234.50', ':)')
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     folded = folded.replace("\N{MINUS SIGN}", "-")
@@ -45,7 +45,7 @@ def normalize(text: str) -> str:
     )
     # Without what stood between them, a letter and its accent are one character.
     words = unicodedata.normalize("NFKC", " ".join(plain.split()))
-    return " ".join(_ARTICLES.sub(" ", words).split()) or words
+    return " ".join(_ARTICLES.sub(" ", words).split()) or words or " ".join(folded.split())
 
 
 def exact_match(prediction: str, reference: str) -> float:

@@ -4,6 +4,7 @@ YAML 1.2: `no` is a string, `1e-4` a number, a key may stand once. Every mistake
 told at once, as `file:line: what, what follows, what to write instead`.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from synthkd.records import Json
 
 Loc = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
+_COMMAND_LINE = "the command line"
 
 
 class Document(NamedTuple):
@@ -97,7 +99,7 @@ def read_options(given: Mapping[str, Any], settings: Sequence[str], model: type[
     """
     value = {name: option for name, option in given.items() if option is not None}
     places: dict[Loc, str] = {(name,): f"--{name.replace('_', '-')}" for name in value}
-    document = Document("the command line", value, {(): "the command line", **places})
+    document = Document(_COMMAND_LINE, value, {(): _COMMAND_LINE, **places})
     set_values(document, settings)
     return validate(document, model, "the options are not right:")
 
@@ -114,7 +116,7 @@ def explain(error: ValidationError, document: Document, model: type[BaseModel]) 
         place = document.place(_find_option(detail, loc, document))
         number = re.search(r":(\d+)$", place)
         line = int(number[1]) if number else 0
-        told.append((line, f"{place}: {_say(detail, loc, schema)}"))
+        told.append((line, f"{place}: {_say(detail, loc, schema, document.name)}"))
     for _, mistake in sorted(dict.fromkeys(told), key=lambda pair: pair[0]):
         yield mistake
 
@@ -220,26 +222,21 @@ _SAYINGS = {
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be {le} or less",
     "less_than": "must be less than {lt}",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
+    **dict.fromkeys(["int_parsing", "int_type", "int_from_float"], "must be a whole number"),
+    **dict.fromkeys(["float_parsing", "float_type"], "must be a number"),
+    **dict.fromkeys(["bool_parsing", "bool_type"], "must be true or false"),
     "string_type": "must be text; put it in quotes",
     "literal_error": "must be {expected}",
-    "tuple_type": "must be a list, such as [a, b]",
-    "list_type": "must be a list, such as [a, b]",
-    "model_type": "must be options with values, such as {{name: value}}",
-    "model_attributes_type": "must be options with values, such as {{name: value}}",
-    "dict_type": "must be options with values, such as {{name: value}}",
-    "mapping_type": "must be options with values, such as {{name: value}}",
+    **dict.fromkeys(["tuple_type", "list_type"], "must be a list, such as [a, b]"),
+    **dict.fromkeys(
+        ["model_type", "model_attributes_type", "dict_type", "mapping_type"],
+        "must be options with values, such as {{name: value}}",
+    ),
     "finite_number": "must be a finite number",
 }
 
 
-def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any]) -> str:
+def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any], name: str) -> str:
     """Return what is wrong at `loc`, and what to write instead."""
     kind, context = detail["type"], detail.get("ctx", {})
     path = _spell(loc)
@@ -248,7 +245,10 @@ def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any]) -> str:
         inside = f" in {_spell(loc[:-1])}" if loc[:-1] else ""
         return f"there is no option {loc[-1]!r}{inside}{suggest(str(loc[-1]), known)}"
     if kind == "missing":
-        return f"{_spell(loc[:-1]) or 'the pipeline'} has no {loc[-1]!r}; add it"
+        whole, cure = "the pipeline", "add it"
+        if name == _COMMAND_LINE:
+            whole, cure = "it", f"add --set {path}=VALUE"
+        return f"{_spell(loc[:-1]) or whole} has no {loc[-1]!r}; {cure}"
     if kind == "union_tag_invalid":
         tag = str(context["tag"])
         known = re.findall(r"'([^']+)'", str(context["expected_tags"]))
@@ -258,7 +258,9 @@ def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any]) -> str:
         field = str(context["discriminator"]).strip("'")
         return f"{path} has no {field!r}; add it, so that synthkd knows what it is"
     if kind in _SAYINGS:
-        return f"{path} is {detail['input']!r:.80}; it {_SAYINGS[kind].format(**context)}"
+        given = detail["input"]
+        given = json.dumps(given) if given is None or isinstance(given, bool) else repr(given)
+        return f"{path} is {given:.80}; it {_SAYINGS[kind].format(**context)}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
 

@@ -30,6 +30,8 @@ from synthkd.training import (
 class Lessons:
     """Rows to learn, as often as they are wanted; `digest` is equal for equal ones.
 
+    `note` is what whoever trains on them wants to know.
+
     `learned` gives the ids of the samples they are made of, of which there may be none.
     What a row is, a student's method decides: a TrainingRow, or a PreferenceRow.
     """
@@ -38,6 +40,7 @@ class Lessons:
     learned: Callable[[], Iterator[str]]
     count: int
     digest: str
+    note: str = ""
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows, read anew."""
@@ -60,17 +63,34 @@ def _find_lessons(corpus: Corpus, student: AnyStudent) -> Lessons:
         return Lessons(pairs, lambda: _both(pairs()), *_count_and_digest(pairs()))
     plain = partial(rows_of_samples, corpus)
     if isinstance(student, SequenceKdStudent):
-
-        def choose() -> Iterator[TrainingRow]:
-            return student.choose(plain(student.needs))
-
-        return Lessons(choose, partial(_ids, choose), *_count_and_digest(choose()))
+        return _find_best(plain, student)
     number, rows = _count_and_digest(plain(), with_parts="parts" in student.needs)
     # What was said of the texts' tokens is told apart as it is stored: to decode it takes longer.
     said = digest_stored(corpus) if {"logprobs", "draws"} & student.needs else ""
     return Lessons(
         partial(plain, student.needs), partial(_ids, plain), number, digest([rows, said])
     )
+
+
+def _find_best(plain: Callable[..., Iterator[TrainingRow]], student: SequenceKdStudent) -> Lessons:
+    """Return the best of all rows, and say so where there is nothing to choose from."""
+    read = 0
+
+    def count() -> Iterator[TrainingRow]:
+        nonlocal read
+        for read, row in enumerate(plain(student.needs), start=1):  # noqa: B007 - the last counts
+            yield row
+
+    def choose() -> Iterator[TrainingRow]:
+        return student.choose(count())
+
+    number, rows = _count_and_digest(choose())
+    note = (
+        "each prompt has one sample, so there was none to pick, and it learns what sft learns"
+        if number == read
+        else ""
+    )
+    return Lessons(choose, partial(_ids, choose), number, rows, note)
 
 
 def lessons_from_gold(prompt: Prompt, seeds: Collection[Seed]) -> Lessons:

@@ -1,18 +1,13 @@
 """A sweep: one student trained in several ways on as many tokens each, and the best one named.
 
-    method=sft,kd   alpha=0.3,0.7   optimizer.lr=1e-3,3e-3      ─►  2 sft students, 4 kd students
-
-An option that a method lacks makes no student of its own. Half of the held-out rows pick
-the best; the other half measure it, since what was picked on some rows looks better on
-them than it is.
+Half of the held-out rows pick the best; the other half measure it, since what was picked
+on some rows looks better on them than it is.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synthkd.corpus.runs import finish_run, start_run
 from synthkd.corpus.samples import select
@@ -22,6 +17,7 @@ from synthkd.evaluation import EvaluationOptions
 from synthkd.pipeline.adhoc import open_pipeline, read_held_out
 from synthkd.pipeline.document import read_options
 from synthkd.pipeline.examination import Examinee, examine, examine_student
+from synthkd.pipeline.grid import spread
 from synthkd.pipeline.lessons import lessons_from_samples
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import prepare
@@ -30,10 +26,8 @@ from synthkd.pipeline.schooling import train_student
 from synthkd.prompts import Prompt
 from synthkd.records import Seed, digest
 from synthkd.reports import write_model_card
-from synthkd.training import METHODS, AnyStudent
+from synthkd.training import AnyStudent
 
-SMALL_GRID = ("method=sft,kd", "alpha=0.2,0.5,0.8")
-_LONGEST = 64  # characters of a student's name
 _FEWEST = 20  # held-out rows: with fewer, half of them pick by chance
 
 
@@ -53,10 +47,24 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep found: its trials, the best first, and that one on the other rows."""
+    """What a sweep found: its trials, the best first, and that one on the other rows.
+
+    Of equal ones the first of the grid is taken.
+    """
 
     trials: tuple[Trial, ...]
     best: Trial
+
+    @property
+    def equal(self) -> list[str]:
+        """The students with the highest score, of which one was taken."""
+        return [trial.name for trial in self.trials if trial.value == self.trials[0].value]
+
+    @property
+    def alike(self) -> list[str]:
+        """Those whose lower scores lie in its interval: other rows might have picked them."""
+        taken = self.trials[0]
+        return [trial.name for trial in self.trials if taken.low <= trial.value < taken.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +80,6 @@ class Ground:
     options: EvaluationOptions
     run_id: str
     listener: Listener
-
-
-def spread(
-    student: AnyStudent, axes: Sequence[str], tokens: int | None
-) -> list[tuple[AnyStudent, dict[str, str]]]:
-    """Return the students of a grid, each with the settings that made it.
-
-    An axis is written `KEY=VALUE,VALUE`, with keys as in the pipeline file. `tokens` is
-    what each of them reads; None leaves that to their epochs.
-
-    Raises:
-        ConfigError: An axis or a student that it makes is not right.
-    """
-    keys, values = _read_axes(axes)
-    students: dict[str, tuple[AnyStudent, dict[str, str]]] = {}
-    for combination in product(*values):
-        chosen = dict(zip(keys, combination, strict=True))
-        kind = METHODS[chosen.get("method", student.method)]
-        chosen = {key: text for key, text in chosen.items() if _root(key) in kind.model_fields}
-        name = _name(student.name, chosen)
-        if name in students:
-            continue
-        given = {
-            key: value
-            for key, value in student.model_dump(mode="json", exclude_unset=True).items()
-            if key in kind.model_fields
-        }
-        given |= {"name": name, "method": chosen.get("method", student.method)}
-        budget = [f"optimizer.tokens={tokens}"] if tokens else []
-        settings = [f"{key}={text}" for key, text in chosen.items() if key != "method"]
-        made: Any = read_options(given, [*settings, *budget], kind)
-        students[name] = (made, chosen)
-    return list(students.values())
 
 
 def sweep(ground: Ground, students: Sequence[tuple[AnyStudent, Mapping[str, str]]]) -> Swept:
@@ -204,10 +179,11 @@ def sweep_corpus(
 
 
 def _train(ground: Ground, student: AnyStudent, folder: Path) -> None:
+    lessons = lessons_from_samples(ground.corpus, student)
     done = train_student(
         ground.corpus,
         student,
-        lessons_from_samples(ground.corpus, student),
+        lessons,
         folder,
         project=ground.project,
         run_id=ground.run_id,
@@ -215,7 +191,8 @@ def _train(ground: Ground, student: AnyStudent, folder: Path) -> None:
     )
     if done.result:
         write_model_card(ground.corpus, done.student_id, folder, name=student.name, use=None)
-        ground.listener.say(f"trained {student.name}: {done.result.tokens:,} tokens")
+        note = f"; {lessons.note}" if lessons.note else ""
+        ground.listener.say(f"trained {student.name}: {done.result.tokens:,} tokens{note}")
 
 
 def _measure(
@@ -238,42 +215,3 @@ def _measure(
         [evaluation_id, ground.options.metrics[0]],
     ).fetchall()
     return {name: (value, low, high, n) for name, value, low, high, n in rows}
-
-
-def _read_axes(axes: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    mistakes, keys, values = [], [], []
-    for axis in axes:
-        key, equals, texts = axis.partition("=")
-        if not (key and equals and texts):
-            mistakes.append(f"{axis!r} is no axis; write KEY=VALUE,VALUE, e.g. alpha=0.3,0.7")
-        elif key in keys:
-            mistakes.append(f"{key} stands twice; write its values in one axis")
-        else:
-            keys.append(key)
-            values.append(texts.split(","))
-    unknown = [
-        name for key, names in zip(keys, values, strict=True) if key == "method"
-        for name in names if name not in METHODS
-    ]  # fmt: skip
-    mistakes += [f"there is no method {name!r}; known: {', '.join(METHODS)}" for name in unknown]
-    mistakes += [
-        f"no method has an option {key!r}"
-        for key in keys
-        if not any(_root(key) in kind.model_fields for kind in METHODS.values())
-    ]
-    if mistakes:
-        raise ConfigError("this cannot be swept:", mistakes)
-    return keys, values
-
-
-def _root(key: str) -> str:
-    return key.partition(".")[0]
-
-
-def _name(student: str, chosen: Mapping[str, str]) -> str:
-    """Return a folder's name that tells a student of the grid from the others."""
-    parts = [f"{key.rpartition('.')[2]}{text}" for key, text in chosen.items() if key != "method"]
-    name = ".".join([student, *([chosen["method"]] if "method" in chosen else []), *parts])
-    if len(name) <= _LONGEST and re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        return name
-    return f"{student[:40]}.{digest(dict(chosen))[:12]}"

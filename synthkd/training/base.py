@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from synthkd.errors import ConfigError
+from synthkd.hub import find_on_hub
 from synthkd.prompts import PLAIN_CHAT_TEMPLATE
 from synthkd.training.student import FromScratch, Student
 
@@ -149,7 +150,12 @@ def check_size(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
 
 
 def where_to_look(name: str, *files: str) -> Mapping[str, Any]:
-    """Return how to look for `name`: a folder needs one of `files`, and no hub is asked for it."""
+    """Return how to look for `name`: a folder needs one of `files`, and no hub is asked for it.
+
+    Raises:
+        ConfigError: It is no folder, and no hub has it.
+        OSError: It is a folder without these files, or names none that is there.
+    """
     folder = Path(name)
     if folder.is_dir():
         if not any((folder / file).is_file() for file in files):
@@ -157,7 +163,7 @@ def where_to_look(name: str, *files: str) -> Mapping[str, Any]:
         return {"local_files_only": True}
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise OSError("there is no such folder")
-    return {}
+    return {"local_files_only": True} if find_on_hub(name) else {}
 
 
 @contextmanager

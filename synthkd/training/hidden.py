@@ -161,6 +161,12 @@ class HiddenTrainer(LiveTrainer):
             optimizer.register_step_post_hook(lambda *_: self._projections.zero_grad())
         return super().create_optimizer(model)
 
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Tensor:
+        """Clip the gradients of the student and of the projections together."""
+        learned = [*model.parameters(), *self._projections.parameters()]
+        norm = self.accelerator.clip_grad_norm_(learned, self.args.max_grad_norm)
+        return cast("Tensor", norm)
+
     def _compare(
         self,
         ours: BaseModelOutput,

@@ -73,8 +73,13 @@ def train(
             if is_stored
             else None,
         )
-    covered = encoded.covered_tokens / encoded.completion_tokens if is_stored else 1.0
-    return replace(result, coverage=covered)
+    if not is_stored:
+        return replace(result, coverage=1.0)
+    return replace(
+        result,
+        coverage=encoded.covered_tokens / encoded.completion_tokens,
+        certain=encoded.kinds.get(Kind.CERTAIN, 0) / encoded.completion_tokens,
+    )
 
 
 @dataclass

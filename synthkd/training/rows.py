@@ -44,7 +44,8 @@ class EncodedRows:
     `lengths` are in tokens; `digest` is equal for equal rows. `mismatches` counts the
     rows that the teacher's log-probabilities could not be used for, by reason, and
     `misnamed` those of them whose log-probabilities claim the student's own tokenizer;
-    `kinds` counts the completion tokens by how the teacher teaches them.
+    `kinds` counts the completion tokens by how the teacher teaches them, and those it says
+    something of are `covered_tokens`: all but the silent and the unknown.
     `damaged_tokens` had log-probabilities that are none (NaN, or above 1), so they are
     learned by cross-entropy. `impure` rows are not known to be sampled at temperature 1
     from all tokens. No token has more than `most_candidates`. `aside` are not learned.
@@ -166,7 +167,6 @@ def _encode(
             writer.add(ids, len(prompt), pack(completion), row.weight)
             aside.add(row.seed or row.sample_id)
             counts.rows["tokens"] += len(completion.ids)
-            counts.rows["covered"] += int(np.count_nonzero(completion.counts))
             counts.kinds += completion.count_kinds()
             counts.most_candidates = max(
                 counts.most_candidates, int(completion.counts.max(initial=0))
@@ -185,7 +185,7 @@ def _encode(
         cut=counts.rows["cut"],
         skipped=counts.rows["skipped"],
         completion_tokens=counts.rows["tokens"],
-        covered_tokens=counts.rows["covered"],
+        covered_tokens=sum(n for kind, n in counts.kinds.items() if kind >= Kind.CERTAIN),
         mismatches=counts.mismatches,
         kinds=counts.kinds,
         misnamed=counts.rows["misnamed"],

@@ -103,7 +103,7 @@ def read_log(state: TrainerState) -> tuple[LogEntry, ...]:
             step=int(entry["step"]),
             epoch=entry["epoch"],
             loss=entry["loss"],
-            ce=entry.get("ce", entry["loss"]),
+            ce=entry.get("ce"),
             kd=entry.get("kd"),
             lr=entry["learning_rate"],
             validation=measured.get(entry["step"]),

@@ -46,8 +46,9 @@ class PreferenceRow:
 class LogEntry:
     """One point of a learning curve: means over the steps since the point before.
 
-    `loss` is what was minimized, `ce` the cross-entropy and `kd` the divergence from
-    the teacher in it, all in nats per token; `kd` is None where nothing was distilled.
+    `loss` is what was minimized, `ce` the cross-entropy and `kd` the divergence from the
+    teacher in it, all in nats per token; `ce` is None where no text is learned, but what a
+    student drew itself is judged, and `kd` where nothing was distilled.
     `validation` is the loss on the rows kept aside, where it was measured at this step;
     `tokens` of completions were learned since the point before (0 where nobody counted).
     A preference's `loss` is per pair. `more` is what else a method measures, by name: `margin`, ...
@@ -56,7 +57,7 @@ class LogEntry:
     step: int
     epoch: float
     loss: float
-    ce: float
+    ce: float | None
     kd: float | None
     lr: float
     validation: float | None = None
@@ -72,7 +73,9 @@ class TrainingResult:
     this call: a resumed training took longer. `rows_cut` had a completion longer
     than the student's `max_length`, `rows_skipped` a prompt that left it no room.
     `coverage` is the share (0 to 1) of completion tokens that the teacher's
-    log-probabilities taught; None where the method does not use them.
+    log-probabilities taught; None where the method does not use them. `certain` of all
+    tokens are among them, inside a token of a teacher with another tokenizer that leaves no
+    choice: cross-entropy says what it would.
     """
 
     parameters: int
@@ -83,3 +86,4 @@ class TrainingResult:
     seconds: float
     log: tuple[LogEntry, ...]
     coverage: float | None = None
+    certain: float = 0.0

@@ -139,7 +139,7 @@ def as_byte_level(model: models.BPE, *, add_prefix_space: bool = False) -> PreTr
 def train_ours(
     kind: type[SftStudent | KdStudent], rows: Iterable[TrainingRow], base: Path, to: Path
 ):
-    """Train a student of a method of ours; return its coverage."""
+    """Train a student of a method of ours; return what was learned of the teacher."""
     student = kind(
         name=to.name,
         method="kd" if kind is KdStudent else "sft",
@@ -147,7 +147,7 @@ def train_ours(
         optimizer={"lr": LR, "epochs": EPOCHS, "batch_size": BATCH},
         max_length=LENGTH,
     )
-    return student.train(rows, to, checkpoint_folder=to.with_suffix(".checkpoint")).coverage
+    return student.train(rows, to, checkpoint_folder=to.with_suffix(".checkpoint"))
 
 
 def train_gold(
@@ -252,9 +252,14 @@ def compare(rows: Sequence[TrainingRow], base: Path, teacher: str, *, by_bytes: 
     for place, (road, train) in enumerate(roads.items()):
         to = base.with_name(f"{base.name}-{place}")
         start = process_time()
-        coverage = train(to)
+        result = train(to)
         seconds = (process_time() - start) / (EPOCHS * ROWS // BATCH)
-        taught = "" if coverage is None else f", {coverage:.1%} of the tokens taught"
+        taught = ""
+        if result and result.coverage is not None:
+            taught = (
+                f", {result.coverage - result.certain:.1%} of the tokens taught and "
+                f"{result.certain:.1%} certain"
+            )
         nats = examine(to, held_out, tokenizer)
         print(f"{road:20}{nats:8.4f}, {seconds:.2f} s a step{taught}", flush=True)
 

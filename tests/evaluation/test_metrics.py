@@ -42,10 +42,18 @@ def test_what_reads_alike_matches(left: str, right: str) -> None:
         pytest.param("A", "the", id="articles-with-nothing-else"),
         pytest.param("C++", "C", id="symbols-are-not-punctuation"),
         pytest.param("refund", "no refund", id="another-word"),
+        pytest.param("!", "?", id="punctuation-with-nothing-else"),
+        pytest.param("", ":)", id="nothing-and-punctuation"),
     ],
 )
 def test_what_means_something_else_does_not(left: str, right: str) -> None:
     assert exact_match(left, right) == 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(text=TEXTS)
+def test_nothing_equals_what_is_empty_and_no_more(name: str, text: str) -> None:
+    assert METRICS[name]("", text) == (not text.strip())
 
 
 @given(text=TEXTS)

@@ -58,6 +58,30 @@ def test_an_invalid_answer_scores_nothing_and_is_counted() -> None:
     assert score.retained is None
 
 
+def test_an_empty_answer_is_an_answer_that_is_right_where_nothing_is() -> None:
+    silent = ["", "", "", ""]
+
+    scores = evaluate(
+        ["refund", "", "?", None], {"T": ["refund", "", "?", ""], "S": silent}, make_options(), "T"
+    )
+
+    for metric, n, right in (("exact_match", 3, 1), ("token_f1", 3, 1), ("agreement", 4, 2)):
+        student = find(scores, "S", metric)
+        assert (student.n, student.invalid) == (n, 0)
+        assert student.interval.mean == pytest.approx(right / n)
+
+
+def test_a_teacher_and_a_student_that_say_nothing_are_equally_wrong() -> None:
+    silent = ["", "", ""]
+
+    scores = evaluate(["a", "b", "c"], {"T": silent, "S": silent}, make_options(), "T")
+
+    student = find(scores, "S", "exact_match")
+    assert (student.interval, student.difference) == (Interval(0, 0, 0), Interval(0, 0, 0))
+    assert student.retained is None
+    assert find(scores, "S", "agreement").interval == Interval(1, 1, 1)
+
+
 def test_a_row_without_a_reference_counts_for_agreement_alone() -> None:
     scores = evaluate(
         [None, "b", None],

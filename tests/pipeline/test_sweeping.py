@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from synthkd.cli import main
+from synthkd.cli.sweep import find_ties
 from synthkd.corpus.store import read_corpus
 from synthkd.errors import ConfigError
-from synthkd.pipeline.sweeping import SMALL_GRID, spread
+from synthkd.pipeline.grid import SMALL_GRID, spread
+from synthkd.pipeline.sweeping import Swept, Trial
 from synthkd.training import AnyStudent, KdStudent, SftStudent
 from tests.pipeline.quickstart import ROOT, small
 from tests.pipeline.test_adhoc import SMALL, synthkd
@@ -52,7 +54,17 @@ def test_what_the_grid_does_not_say_is_as_the_student_says() -> None:
         (["alpha"], "'alpha' is no axis; write KEY=VALUE,VALUE"),
         (["alpha=0.1", "alpha=0.2"], "alpha stands twice"),
         (["method=sft,magic"], "there is no method 'magic'; known: sft, "),
+        (["method=sft,kdd"], "there is no method 'kdd'; did you mean 'kd'?"),
         (["size=1,2"], "no method has an option 'size'"),
+        (["alhpa=0.1"], "no method has an option 'alhpa'; did you mean 'alpha'?"),
+        (["lr=0.1"], "no method has an option 'lr'; did you mean 'optimizer.lr'?"),
+        (["method=sft", "alpha=0.1,0.2"], "alpha makes no difference"),
+        (
+            ["method=sft,hidden", "alpha=0.1"],
+            "small.hidden.alpha0.1: hidden asks a teacher while it trains, and none is named; add",
+        ),
+        (["method=kd", "targets=top_k,full"], "small.kd.targetsfull: kd asks a teacher"),
+        (["method=kd", "alpha=7"], "small.kd.alpha7: --sweep alpha: alpha is 7; it must be"),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(axes: list[str], said: str) -> None:
@@ -60,6 +72,31 @@ def test_a_grid_that_makes_no_sense_is_refused(axes: list[str], said: str) -> No
         spread(SFT, axes, None)
 
     assert said in str(refused.value)
+
+
+def test_a_teacher_is_given_to_the_methods_that_ask_one() -> None:
+    students = spread(SFT, ["method=sft,kd,hidden", "teacher=big"], None)
+
+    assert [getattr(student, "teacher", None) for student, _ in students] == [None, None, "big"]
+    (again, _) = spread(students[2][0], ["method=kd"], None)[0]
+    assert isinstance(again, KdStudent)
+
+
+def trial(name: str, value: float) -> Trial:
+    return Trial(name, Path(name), {}, "exact_match", value, value - 0.1, value + 0.1, 50)
+
+
+def test_equal_students_are_told_and_which_was_taken() -> None:
+    trials = [trial("a", 0.8), trial("b", 0.8), trial("c", 0.75), trial("d", 0.5)]
+
+    equal, alike = find_ties(Swept(tuple(trials), trials[0]))
+
+    assert equal == (
+        "2 students reach 0.800 on the rows that pick (a, b); a was taken, the first of them in "
+        "the grid"
+    )
+    assert "50 rows do not tell a from c, which lie" in alike
+    assert not list(find_ties(Swept((trials[0], trials[3]), trials[0])))
 
 
 def test_a_value_that_is_wrong_is_told_before_anything_is_trained() -> None:

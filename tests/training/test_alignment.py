@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthkd.corpus.cutting import cut_logprobs
 from synthkd.corpus.vocabulary import read_vocabulary
 from synthkd.records import Alternative, Position, TokenLogprobs
 from synthkd.training.alignment import Alignment, Kind, Vocabulary, align, align_draws
@@ -67,6 +68,18 @@ def test_where_the_teachers_end_is_missing_nothing_is_said_of_the_students() -> 
     assert found.ids == [0, END]
     assert found.counts.tolist() == [1, 0]
     assert found.count_kinds() == {Kind.EXACT: 1, Kind.SILENT: 1}
+
+
+def test_where_a_teacher_ran_on_the_student_ends_and_nothing_is_said_of_that() -> None:
+    said = say(b"a", b"b", b" ", b"ab", b"")
+
+    found = align(cut_logprobs(said, [" a"]), "ab", STUDENT)
+
+    assert isinstance(found, Alignment)
+    assert spell(found, STUDENT) == b"ab"
+    assert found.kinds[found.counts > 0].tolist() == [Kind.MERGED]
+    assert (found.ids[-1], found.count_kinds()[Kind.SILENT]) == (END, 1)
+    assert align(said, "ab", STUDENT) == "other_text"
 
 
 @pytest.mark.parametrize("special", [b"<|im_start|>", b"<s>", b"[INST]"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import AutoModelForCausalLM
 
 from synthkd.errors import ConfigError
@@ -242,6 +243,25 @@ def test_an_interrupted_training_goes_on_with_its_projections(
     assert seen[0] > 1
     assert largest_difference(found, weights) == 0.0
     assert result.log == expected.log
+
+
+def test_the_gradients_of_its_projections_are_clipped_with_its_own(
+    make_teacher: MakeTeacher, tokenizer_folder: Path, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    norms = []
+
+    def measure(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.cat([g.flatten() for g in gradients if g is not None]).norm()))
+
+    teacher = make_teacher(hidden_size=24)
+    hook = register_optimizer_step_pre_hook(measure)
+    try:
+        train(make_student(teacher, tokenizer_folder, mse=100.0), make_rows(8), tmp_path / "tiny")
+    finally:
+        hook.remove()
+
+    assert norms == pytest.approx([1.0] * 2, abs=1e-4)
 
 
 def test_a_student_grows_like_its_teacher_and_keeps_nothing_of_the_comparison(

@@ -19,6 +19,7 @@ from synthkd.training.rows import read_student_vocabulary
 from synthkd.training.schedule import Interpolation
 
 from .conftest import MakeRows, largest_difference, make_student, train
+from .telling import tell
 
 ALL = {"optimizer": {"batch_size": 6}}  # six rows, one step
 
@@ -274,6 +275,26 @@ def test_too_little_said_is_refused_unless_it_is_meant(
 
     meant = make_student("kd", tokenizer_folder, min_coverage=0.01)
     assert 0 < (train(meant, rows, tmp_path / "tiny")[0].coverage or 0) < 0.5
+
+
+def test_what_another_tokenizer_leaves_no_choice_of_is_said_too(
+    tokenizer_folder: Path, make_rows: MakeRows, tmp_path: Path
+) -> None:
+    # A teacher whose tokens are whole answers: all but their first letters follow from those.
+    rows = []
+    for row in make_rows(6):
+        tokens = [row.completion.encode(), b""]
+        numbers = {token: number for number, token in enumerate(tokens)}
+        said = tell(tokens, [{token: 0.9} for token in tokens], numbers)
+        rows.append(replace(row, logprobs=said))
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokens = sum(len(tokenizer(row.completion)["input_ids"]) + 1 for row in rows)
+
+    result, _ = train(make_student("kd", tokenizer_folder), rows, tmp_path / "tiny")
+
+    assert result.coverage == 1
+    assert result.certain == pytest.approx(1 - 2 * len(rows) / tokens)
+    assert result.certain > 0.3
 
 
 def test_a_kd_student_needs_what_it_learns() -> None:

@@ -118,6 +118,7 @@ def test_a_student_comes_closer_to_its_teacher_where_it_goes_itself(
     )
     assert after < before / 2
     assert result.log[0].loss == result.log[0].kd
+    assert {entry.ce for entry in result.log} == {None}
     assert result.log[-1].loss < result.log[0].loss / 2
 
 

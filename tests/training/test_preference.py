@@ -386,8 +386,9 @@ def test_what_is_missing_to_make_pairs_is_known_before_anything_is_paid_for(
 
     told = Pairing.model_validate(pairing).find_missing(**given)
 
-    assert len(told) == len(missing)
-    assert all(part in sentence for part, sentence in zip(missing, told, strict=True))
+    sentences = [sentence for _, sentence in told]
+    assert len(sentences) == len(missing)
+    assert all(part in sentence for part, sentence in zip(missing, sentences, strict=True))
 
 
 def test_training_is_quiet_and_never_reaches_for_a_network(

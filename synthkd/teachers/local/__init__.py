@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from synthkd.errors import ConfigError, MissingExtraError
+from synthkd.hub import find_on_hub
 from synthkd.records import Completion, Json, Request
 from synthkd.teachers.base import NOTHING_SAID, Answer, AttemptError
 from synthkd.teachers.local.digests import fingerprint
@@ -199,16 +200,26 @@ class LocalTeacher:
             # Read once, when torch is first imported. Threads that spin while they wait for each
             # other make a small model several times slower wherever its cores are not its own.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            self._loaded = self._load()
+            self._loaded = self._load(self._find())
         return self._loaded
 
-    def _load(self) -> "InProcess":
-        """Return what runs the model, which loads it when it is first needed."""
+    def _load(self, source: str) -> "InProcess":
+        """Return what runs the model at `source`, which loads it when it is first needed."""
         from synthkd.teachers.local.classifying import Classifier, is_classifier
         from synthkd.teachers.local.model import Model
 
-        kind = Classifier if is_classifier(self._source, self._revision) else Model
-        return kind(self._source, self._revision, slots=self._slots, dtype=self._dtype)
+        kind = Classifier if is_classifier(source, self._revision) else Model
+        return kind(source, self._revision, slots=self._slots, dtype=self._dtype)
+
+    def _find(self) -> str:
+        """Return where the model is; what was downloaded stands for a hub that has it no more.
+
+        Raises:
+            ConfigError: It is no folder, and no hub has it.
+        """
+        if Path(self._source).is_dir():
+            return self._source
+        return str(find_on_hub(self._source, self._revision) or self._source)
 
     def _let_go(self) -> None:
         with self._lock:

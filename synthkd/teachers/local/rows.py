@@ -73,7 +73,7 @@ class Row:
         self.finish_reason = ""
         self._endings = endings
         self.ranked: list[Ranked] = []
-        self._ends: list[int] = []
+        self._words: list[tuple[int, int]] = []
         self._spelled = bytearray()
         self._cut: int | None = None
 
@@ -89,10 +89,13 @@ class Row:
 
     @property
     def kept(self) -> int:
-        """How many of the tokens are wholly before the stop string, all where there is none."""
+        """How many of the tokens are before the stop string, all where there is none.
+
+        One that the stop begins in counts if only white space of it is cut off.
+        """
         if self._cut is None:
             return len(self.tokens)
-        return sum(end <= self._cut for end in self._ends)
+        return sum(start < self._cut and end <= self._cut for start, end in self._words)
 
     def positions(self) -> Positions:
         """Return what each of the first `kept` tokens was chosen among."""
@@ -123,8 +126,9 @@ class Row:
             return False
         # A stop string may begin in an earlier token and end inside this one.
         start = max(0, len(self._spelled) - max(map(len, stops)))
-        self._spelled += self._endings.spelling.get(token, b"")
-        self._ends.append(len(self._spelled))
+        before, spelled = len(self._spelled), self._endings.spelling.get(token, b"")
+        self._spelled += spelled
+        self._words.append((before, before + len(spelled.rstrip())))
         found = [self._spelled.find(stop, start) for stop in stops]
         self._cut = min((place for place in found if place >= 0), default=None)
         return self._cut is not None

@@ -42,7 +42,7 @@ class VllmTeacher(LocalTeacher):
             )
         return mistakes
 
-    def _load(self) -> "InProcess":
+    def _load(self, source: str) -> "InProcess":
         from synthkd.teachers.local.vllm_model import VllmModel
 
-        return VllmModel(self._source, self._revision, slots=self._slots, dtype=self._dtype)
+        return VllmModel(source, self._revision, slots=self._slots, dtype=self._dtype)

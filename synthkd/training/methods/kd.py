@@ -115,9 +115,10 @@ class KdStudent(Student):
         default=0.5,
         ge=0,
         le=1,
-        description="Least share of completion tokens that the teacher said something of. "
-        "Below one half most of what is learned is the completions alone, and the name kd "
-        "would mislead; write less if that is meant.",
+        description="Least share of completion tokens that the teacher said something of, also "
+        "where its own tokens leave no choice (inside a token of another tokenizer). Below "
+        "one half most of what is learned is the completions alone, and the name kd would "
+        "mislead; write less if that is meant.",
     )
 
     @property

@@ -1,6 +1,6 @@
 """Learning from better and worse completions of one prompt, as a pipeline file tells of it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Self
 
@@ -50,22 +50,25 @@ class Pairing(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"per_prompt is {count}, so there would be no pairs; write 1 or more")
         return count
 
-    def find_missing(self, *, samples: int, filters: Collection[str], has_judge: bool) -> list[str]:
-        """Return what there is not to make pairs of: a sentence for each.
+    def find_missing(
+        self, *, samples: int, filters: Collection[str], has_judge: bool
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what there is not to make pairs of: the option that asks for it, and a sentence.
 
         `samples` are those of one prompt, `filters` what their verdicts are stored under.
         """
-        missing = []
         if samples < len(["better", "worse"]):
-            missing.append("there is one sample of each prompt; write `samples: 4` for the teacher")
+            yield (
+                "by",
+                "there is one sample of each prompt; write `samples: 4` for the teacher",
+            )
         if self.by == "judge" and not has_judge:
-            missing.append("there is no judge; add `judge`, or write by: verdict")
+            yield "by", "there is no judge; add `judge`, or write by: verdict"
         if self.filter and self.filter not in filters:
             known = f"write one of {', '.join(filters)}" if filters else "add it to `filters`"
-            missing.append(f"there is no filter {self.filter!r}; {known}")
+            yield "filter", f"there is no filter {self.filter!r}; {known}"
         elif self.by == "verdict" and not filters:
-            missing.append("there is no filter; add one that tells right from wrong to `filters`")
-        return missing
+            yield "by", "there is no filter; add one that tells right from wrong to `filters`"
 
     @model_validator(mode="after")
     def _heed_every_option(self) -> Self:

@@ -178,3 +178,13 @@ def test_cancelling_ends_the_work_in_the_thread() -> None:
     rows = decode(make_llama(), tasks, Sampling(), is_cancelled=lambda: next(steps) >= 3)
 
     assert [len(row.tokens) for row in rows] == [2], "what has ended is there, the rest is not"
+
+
+def test_a_token_that_loses_only_white_space_to_a_stop_string_is_kept() -> None:
+    spelling = {0: b"Yes", 1: b".\n\n", 2: b".\nQ"}
+    for last, kept in ((1, 2), (2, 1)):
+        row = Row(Task([], 0, 9), Endings(frozenset(), (b"\n",), spelling))
+        row.add(0, None)
+        row.add(last, None)
+        assert row.finish_reason == "stop"
+        assert row.kept == kept
