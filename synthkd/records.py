@@ -55,11 +55,14 @@ class Seed:
     source_id: str
     seed_id: str
     row: Mapping[str, Json]
+    _version: str = field(default="", init=False, compare=False, repr=False)
 
     @property
     def version(self) -> str:
         """A short digest of the row: an edited row is another version of its seed."""
-        return digest(dict(self.row))[:16]
+        if not self._version:
+            object.__setattr__(self, "_version", digest(dict(self.row))[:16])
+        return self._version
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ class Completion:
     Of the prompt's tokens, `cached_tokens` were read from the server's cache and
     `cache_write_tokens` written to it; `reasoning_tokens` are among the completion's.
     None is unknown. `token_ids` are those of the teacher's tokenizer, where it tells.
+    `served_model` is what the answer itself says who gave it, `served_by` to whom a router
+    passed the request on; neither is part of what was said.
     """
 
     text: str
@@ -154,6 +159,8 @@ class Completion:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     token_ids: tuple[int, ...] | None = None
+    served_model: str = field(default="", compare=False)
+    served_by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +191,41 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """Something a sample was made from, and the terms it came under.
+    """Something a sample was made from, and the facts that its rights follow from.
 
     `reach` says how much of it is in the sample: its `content`, a `transform` of
     it, or only a `selection` by it. `terms` is `unknown` where nobody has read them.
+    The rest is empty where nobody said: the `kind` of a source, the `client` whose
+    contract it is under, the class of `personal_data` in it, whether text and data mining
+    is `reserved` (yes, no), the `territory` where it may be used (codes with spaces between,
+    `-` before an excluded one), until when it may be kept (`retention_until`, an ISO date),
+    the `tier` of a teacher's service, and the `provider` that a host passed it on to.
+    `grade` is how license and terms are known. `span` is the length, in characters, of the
+    longest passage that it shares with the completion, rounded down to one of `SPANS`.
     """
 
-    role: Literal["seed", "prompt", "few_shot", "teacher", "critic", "rewriter", "judge", "scorer"]
+    role: Literal[
+        "seed", "prompt", "few_shot", "teacher", "critic", "rewriter", "translator", "judge",
+        "scorer", "embedder", "reviewer", "base",
+    ]  # fmt: skip
     reach: Literal["content", "transform", "selection"]
     name: str
     license: str
     terms: str
     host: str = ""
+    kind: str = ""
+    client: str = ""
+    personal_data: str = ""
+    reserved: str = ""
+    territory: str = ""
+    retention_until: str = ""
+    tier: str = ""
+    provider: str = ""
+    grade: str = "declared"
+    span: int = 0
+
+
+SPANS = (0, 32, 64, 128, 256, 512)  # characters; a shorter passage is nobody's expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,14 @@ COMMANDS = (
     "sql",
     "show",
     "trace",
+    "rights",
+    "notice",
+    "summary",
+    "snapshot",
+    "prove",
+    "verify",
+    "terms",
+    "erase",
     "schema",
 )
 

@@ -7,12 +7,14 @@ import click
 
 from synthkd.cli.options import (
     corpus_option,
+    facts_option,
     json_option,
     need_one,
     pipeline_argument,
     rows_options,
     settings_option,
 )
+from synthkd.cli.rights_options import read_use, use_options
 
 
 @click.command("generate")
@@ -20,6 +22,8 @@ from synthkd.cli.options import (
 @settings_option
 @corpus_option(required=False)
 @rows_options
+@facts_option
+@use_options
 @click.option("--mode", type=click.Choice(["online", "batch"]), help="Ask now, or in a batch.")
 @click.option(
     "--ledger",
@@ -34,15 +38,17 @@ def command(
     prompts: Path | None,
     prompt_file: Path | None,
     license_: str | None,
+    stated: tuple[str, ...],
     ledger: Path | None,
     *,
     as_json: bool,
-    **teacher: Any,  # noqa: ANN401 - the teacher's options, named as in a pipeline
+    **teacher: Any,  # noqa: ANN401 - the teacher's options, as in a pipeline, and the use
 ) -> int:
     """Ask the teacher what it was not asked yet, and store every answer.
 
     An answer that is in the corpus is never asked again; a hosted teacher costs
     money. Keys come from OPENAI_API_KEY and ANTHROPIC_API_KEY, and are never stored.
+    Where a rule objects to the use that is stated, nothing is sent.
 
     \b
     Examples:
@@ -68,6 +74,7 @@ def command(
     from synthkd.pipeline.document import read_options
     from synthkd.teachers.options import TeacherOptions
 
+    use = read_use(teacher)
     options = read_options(teacher, settings, TeacherOptions)
     generated = generate_file(
         corpus,
@@ -75,6 +82,8 @@ def command(
         options,
         Terminal(),
         license_=license_,
+        stated=stated,
+        use=use,
         prompt_file=prompt_file,
         ledger=ledger,
     )

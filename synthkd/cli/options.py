@@ -67,6 +67,16 @@ def rows_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+facts_option = click.option(
+    "--fact",
+    "stated",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What is known of the rows' rights, e.g. client=acme, personal_data=none, "
+    "license_column=license or attribution.author=NAME. Can be repeated.",
+)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the data as JSON.")
 
 

@@ -15,6 +15,7 @@ from synthkd.cli.options import (
     rows_options,
     settings_option,
 )
+from synthkd.cli.rights_options import read_use, use_options
 
 if TYPE_CHECKING:
     from synthkd.pipeline.quoting import Quote
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @settings_option
 @corpus_option(required=False)
 @rows_options
+@use_options
 @click.option("--prices", help="A price table of your own (YAML), asked before synthkd's.")
 @click.option(
     "--pilot",
@@ -59,7 +61,8 @@ def command(
     batch stand side by side. What nobody knows is called unknown; no price is guessed.
 
     Nothing is sent, unless --pilot is given: then N rows are asked, their answers are kept
-    and count as paid, and the quote is for the rest.
+    and count as paid, and the quote is for the rest. Where a rule objects to the use that is
+    stated, they are not.
 
     \b
     Examples:
@@ -82,6 +85,7 @@ def command(
     elif prompts is None or corpus is None:
         raise click.UsageError("--corpus goes with --prompts and --model.")
     else:
+        use = read_use(teacher)
         found = quote_file(
             corpus,
             prompts,
@@ -91,6 +95,7 @@ def command(
             prompt_file=prompt_file,
             pilot=pilot or 0,
             tokenizer=tokenizer,
+            use=use,
         )
     if as_json:
         print_json(_to_json(found))

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from synthkd.cli.options import corpus_option, json_option, settings_option
+from synthkd.cli.rights_options import read_use, use_options
 
 _TOLD = 20  # samples without log-probabilities that are listed; all are counted
 _SOME_UNSCORED = 1
@@ -43,6 +44,7 @@ _SOME_UNSCORED = 1
     help="A file of answers that several corpora share: paid for once.",
 )
 @settings_option
+@use_options
 @json_option
 def command(
     corpus: Path,
@@ -54,14 +56,14 @@ def command(
     with_dropped: bool,
     ledger: Path | None,
     as_json: bool,
-    **teacher: Any,  # noqa: ANN401 - the teacher's options, named as in a pipeline
+    **teacher: Any,  # noqa: ANN401 - the teacher's options, as in a pipeline, and the use
 ) -> int:
     """Ask a teacher for log-probabilities of samples that came without.
 
     Imported answers have none, and some servers give none; KD learns from them. Every
     kept sample without is scored, as it stands, and its rights then ask for the scorer's
     terms, too. A score that is there is never asked for again; a hosted teacher bills
-    the tokens it reads.
+    the tokens it reads. Where a rule objects to the use that is stated, nothing is sent.
 
     \b
     Examples:
@@ -73,24 +75,29 @@ def command(
     from synthkd.corpus.runs import finish_run, start_run
     from synthkd.corpus.store import open_corpus
     from synthkd.pipeline.document import read_options
+    from synthkd.pipeline.guarding import before_scoring
     from synthkd.pipeline.paths import locate_teacher
     from synthkd.pipeline.scoring import score_samples
     from synthkd.teachers.options import TeacherOptions
 
+    terminal, use = Terminal(), read_use(teacher)
+    rules = use.read(Path.cwd(), terminal.say)
     options = read_options(teacher, settings, TeacherOptions)
     with open_corpus(corpus, create=False) as opened:
         run_id = start_run(opened, "score", options.model_dump(mode="json"))
+        which: dict[str, Any] = {"source": source, "only_kept": not with_dropped}
+        admit = before_scoring(opened, rules, terminal.say, **which) if rules else None
         scored = score_samples(
             opened,
             locate_teacher(Path.cwd(), options),
             name=options.model,
             run_id=run_id,
-            watcher=Terminal().watch("score"),
+            watcher=terminal.watch("score"),
             form=form,
             tokenizer=tokenizer,
-            source=source,
-            only_kept=not with_dropped,
+            **which,
             ledger=ledger,
+            admit=admit,
         )
         finish_run(opened, run_id)
     if as_json:

@@ -9,6 +9,7 @@ import click
 from synthkd.cli.options import Decorator
 
 if TYPE_CHECKING:
+    from synthkd.pipeline.rights import Stated
     from synthkd.pipeline.sweeping import Swept
 
 OPTIONS = (
@@ -79,6 +80,7 @@ def sweep_corpus(
     held_out: Path,
     metrics: Sequence[str],
     prompt_file: Path | None,
+    use: "Stated",
     as_json: bool,
 ) -> None:
     """Sweep over a student that learns a corpus and print what came of it."""
@@ -96,6 +98,7 @@ def sweep_corpus(
         held_out=held_out,
         metrics=metrics or ("exact_match",),
         prompt_file=prompt_file,
+        stated=use,
     )
     _print(swept, as_json=as_json)
 

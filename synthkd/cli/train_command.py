@@ -12,6 +12,7 @@ from synthkd.cli.options import (
     pipeline_argument,
     settings_option,
 )
+from synthkd.cli.rights_options import read_use, use_options
 from synthkd.cli.sweep import sweep_options
 
 
@@ -33,6 +34,7 @@ from synthkd.cli.sweep import sweep_options
     help="The student's folder; of a sweep, the folder of its students.",
 )
 @sweep_options()
+@use_options
 @json_option
 def command(
     pipeline: str | None,
@@ -49,11 +51,13 @@ def command(
     prompt_file: Path | None,
     *,
     as_json: bool,
+    **given_use: Any,  # noqa: ANN401 - the use, and how it is judged
 ) -> int | None:
     """Train students on the kept samples.
 
     A training that was interrupted goes on from its last checkpoint; a student that
-    was trained on the same samples with the same options is not trained again.
+    was trained on the same samples with the same options is not trained again. Where a rule
+    objects to the use that the pipeline or --use states, nothing is learned.
 
     \b
     Examples:
@@ -99,12 +103,13 @@ def command(
             raise click.UsageError("--corpus goes with --held-out in a sweep: its rows pick.")
         sweep.sweep_corpus(
             corpus, given, settings, axes, tokens=tokens, folder=out, held_out=held_out,
-            metrics=metrics, prompt_file=prompt_file, as_json=as_json,
+            metrics=metrics, prompt_file=prompt_file, use=read_use(given_use), as_json=as_json,
         )  # fmt: skip
         return None
     from synthkd.pipeline.adhoc import read_student, train_corpus
 
-    done = train_corpus(corpus, read_student(given, settings), out, Terminal())
+    use = read_use(given_use)
+    done = train_corpus(corpus, read_student(given, settings), out, Terminal(), use)
     if as_json:
         print_json(done)
     else:

@@ -13,7 +13,7 @@ from synthkd.errors import CorpusError
 NAME = "corpus"  # of the file, among what else may be attached
 # While a table is written, its last group of rows and a block of every column are in memory.
 _GROUPS = "ROW_GROUP_SIZE 2048"
-_SHAPE = f"{_GROUPS}, BLOCK_SIZE 16384"
+SHAPE = f"{_GROUPS}, BLOCK_SIZE 16384"
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -23,7 +23,7 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         CorpusError: It is held by another process, or no DuckDB file.
     """
     db = duckdb.connect(config={"temp_directory": f"{path}.tmp", "default_block_size": "16384"})
-    how = "READ_ONLY" if read_only else _SHAPE if not path.exists() else _GROUPS
+    how = "READ_ONLY" if read_only else SHAPE if not path.exists() else _GROUPS
     where = str(path).replace("'", "''")
     try:
         db.execute(f"ATTACH '{where}' AS {NAME} ({how}); USE {NAME}")

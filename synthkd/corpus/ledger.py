@@ -31,6 +31,16 @@ class Reading(NamedTuple):
     cost_usd: float | None = None
 
 
+class Served(NamedTuple):
+    """Who gave an answer, as it says itself: a model, and to whom a router passed it on."""
+
+    model: str = ""
+    provider: str = ""
+
+
+NOT_TOLD = Served()
+
+
 def add_requests(corpus: Corpus, requests: Iterable[tuple[Request, str]]) -> None:
     """Write down what will be asked, each with the host that serves its teacher."""
     corpus.insert(
@@ -85,6 +95,22 @@ def read_texts(corpus: Corpus, keys: Sequence[str]) -> dict[str, tuple[str, str 
     """Return (text, thinking) of those of `keys` that were answered."""
     query = "SELECT request_key, text, thinking FROM store.completions"
     return {key: (text, thinking) for key, text, thinking in _look_up(corpus, query, keys)}
+
+
+def read_answers(corpus: Corpus, keys: Sequence[str]) -> dict[str, tuple[str, str | None, Served]]:
+    """Return (text, thinking, who gave it) of those of `keys` that were answered."""
+    query = "SELECT request_key, text, thinking, served_model, served_by FROM store.completions"
+    return {
+        key: (text, thinking, Served(model, provider) if model or provider else NOT_TOLD)
+        for key, text, thinking, model, provider in _look_up(corpus, query, keys)
+    }
+
+
+def read_served(corpus: Corpus, keys: Iterable[str]) -> dict[str, Served]:
+    """Return who gave the answers to those of `keys` that say so themselves."""
+    query = "SELECT request_key, served_model, served_by FROM store.completions"
+    rows = _look_up(corpus, query, list(keys))
+    return {key: Served(model, provider) for key, model, provider in rows if model or provider}
 
 
 def read_spent(corpus: Corpus) -> float:
@@ -201,6 +227,8 @@ def _add_completions(corpus: Corpus, answers: Sequence[tuple[Attempt, Reading]])
                 "cached_tokens": completion.cached_tokens,
                 "cache_write_tokens": completion.cache_write_tokens,
                 "reasoning_tokens": completion.reasoning_tokens,
+                "served_model": completion.served_model,
+                "served_by": completion.served_by,
                 "cost_usd": cost_usd,
             }
             for attempt, (completion, cost_usd) in answers

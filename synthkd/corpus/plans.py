@@ -44,7 +44,10 @@ class Found(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """An ask and the answer the corpus holds for it; `text` is None where there is none."""
+    """An ask and the answer the corpus holds for it; `text` is None where there is none.
+
+    `served` is who gave it, as the answer itself says.
+    """
 
     request_key: str
     source_id: str
@@ -54,6 +57,12 @@ class Answered(NamedTuple):
     part: int
     text: str | None
     thinking: str | None
+    served: ledger.Served = ledger.NOT_TOLD
+
+    @property
+    def seed(self) -> tuple[str, str, str]:
+        """What tells its seed apart."""
+        return self.source_id, self.seed_id, self.seed_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +124,8 @@ class Plan:
                 """,
                 [start, start + _PAGE],
             ).fetchall()
-            texts = ledger.read_texts(self.corpus, [row[0] for row in rows])
-            yield [Answered(*row, *texts.get(row[0], (None, None))) for row in rows]
+            told = ledger.read_answers(self.corpus, [row[0] for row in rows])
+            yield [Answered(*row, *told.get(row[0], (None, None))) for row in rows]
 
 
 def make_plan(corpus: Corpus, name: str, asks: Iterable[Ask]) -> Plan:

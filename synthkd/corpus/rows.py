@@ -42,11 +42,13 @@ def as_column(values: Iterable[object]) -> Column:
 def to_json(value: object) -> str:
     """Return `value` as the text of a JSON column; half a character becomes its escape as text."""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if text.isascii():
+        return text  # a search of every text for what is not there costs more than the JSON
     return _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):04x}", text)
 
 
 def writable(value: object) -> object:
     """Return a text with the halves of characters escaped, and anything else as it is."""
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.isascii():
         return _SURROGATE.sub(lambda found: rf"\u{ord(found[0]):04x}", value)
     return value

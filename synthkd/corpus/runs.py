@@ -3,25 +3,26 @@
 import uuid
 from datetime import UTC, datetime
 
+from synthkd.corpus.evidence.chain import EventType, append_event
 from synthkd.corpus.rows import to_json
 from synthkd.corpus.store import Corpus
-from synthkd.records import Json
+from synthkd.records import Json, digest
 
 
 def start_run(corpus: Corpus, command: str, options: Json) -> str:
     """Write down that a run began, with its options (they hold no secrets); return its id."""
     run_id = uuid.uuid4().hex[:12]
-    corpus.insert(
-        "store.runs",
-        [
-            {
-                "run_id": run_id,
-                "command": command,
-                "options": to_json(options),
-                "started_at": datetime.now(UTC),
-            }
-        ],
-    )
+    row = {
+        "run_id": run_id,
+        "command": command,
+        "options": to_json(options),
+        "started_at": datetime.now(UTC),
+    }
+    with corpus.transaction():
+        corpus.insert("store.runs", [row])
+        kind: EventType = "import" if command == "import" else "run"
+        payload = {"command": command, "options_sha256": digest(row["options"])}
+        append_event(corpus, kind, run_id, payload)
     return run_id
 
 

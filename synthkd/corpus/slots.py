@@ -7,11 +7,11 @@ temporary tables and are read a page at a time, so the number of rows is no matt
 What they say is worked out anew in each run from the answers that are there.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from synthkd.corpus.origins import read_rows
 from synthkd.corpus.plans import Plan
 from synthkd.corpus.store import Corpus
 from synthkd.records import Json
@@ -157,13 +157,7 @@ class Slots:
 
     def seeds(self, slots: Sequence[Slot]) -> Mapping[tuple[str, str, str], Mapping[str, Json]]:
         """Return the rows of the seeds of `slots`, by what tells each apart."""
-        rows = self.corpus.db.execute(
-            "SELECT source_id, seed_id, version, fields FROM store.seeds "
-            "WHERE seed_id IN (SELECT unnest(?::VARCHAR[]))",
-            [[slot.seed_id for slot in slots]],
-        ).fetchall()
-        wanted = {slot.seed for slot in slots}
-        return {tuple(row[:3]): json.loads(row[3]) for row in rows if tuple(row[:3]) in wanted}
+        return read_rows(self.corpus, (slot.seed for slot in slots))
 
     def failed(self, keys: Sequence[str]) -> set[str]:
         """Return those of `keys` that were asked in vain; a wrong key or address says nothing."""

@@ -15,6 +15,7 @@ import duckdb
 from synthkd.corpus.connection import NAME, connect, explaining
 from synthkd.corpus.journal import Journal
 from synthkd.corpus.migrations import MIGRATIONS
+from synthkd.corpus.rewriting import discard, finish
 from synthkd.corpus.rows import Column, as_column, pages
 from synthkd.corpus.schema import migrate, read_version
 from synthkd.errors import CorpusError
@@ -38,6 +39,7 @@ class Corpus:
         self._journal = journal
         self._in_transaction = False
         self._is_frugal = False
+        self._is_closed = False
 
     @property
     def journal(self) -> Journal:
@@ -200,7 +202,10 @@ class Corpus:
                 self._in_transaction = False
 
     def close(self) -> None:
-        """Close the file, so that another process can open it."""
+        """Close the file, so that another process can open it; once it is closed, do nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             with explaining(self.path):
                 if self._journal is not None:
@@ -225,13 +230,15 @@ class Corpus:
 def open_corpus(path: Path | str, *, create: bool = True) -> Corpus:
     """Open the corpus at `path` to read and write, making it or bringing it up to date.
 
-    Answers that an interrupted process left in the journal are taken in.
+    Answers that an interrupted process left in the journal are taken in, and an erasure
+    that was interrupted is finished.
 
     Raises:
         CorpusError: It is held by another process, from a newer synthkd, no corpus,
             or it is not there and `create` is false.
     """
     path = Path(path)
+    finish(path)
     if create:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +250,7 @@ def open_corpus(path: Path | str, *, create: bool = True) -> Corpus:
         _require(path)
     db = connect(path, read_only=False)
     try:
+        discard(path)
         with explaining(path):
             migrate(path, db)
         corpus = Corpus(path, db, Journal(_journal_path(path)))
@@ -262,6 +270,7 @@ def read_corpus(path: Path | str) -> Corpus:
             synthkd, or no corpus.
     """
     path = Path(path)
+    finish(path)
     _require(path)
     journal = _journal_path(path)
     if journal.exists() and journal.stat().st_size:

@@ -16,18 +16,21 @@ from synthkd.pipeline.examination import examine, examine_student
 from synthkd.pipeline.filtering import Stage, filter_samples
 from synthkd.pipeline.generation import generate
 from synthkd.pipeline.graph import Graph, Voice
+from synthkd.pipeline.guarding import Guard
 from synthkd.pipeline.lessons import lessons_from_samples
-from synthkd.pipeline.materials import NO_LICENSE, Material
+from synthkd.pipeline.materials import Material, require_stated
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.paths import find_input, locate_teacher
 from synthkd.pipeline.preparation import prepare
 from synthkd.pipeline.reading import Generated
+from synthkd.pipeline.rights import NOT_STATED, Stated
 from synthkd.pipeline.run import Listener
-from synthkd.pipeline.schooling import count_parameters, train_student
+from synthkd.pipeline.schooling import count_parameters, train_student, write_card
 from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import VERBATIM, Prompt, parse_prompt, read_prompt
-from synthkd.reports import read_scores, write_model_card
-from synthkd.rights.licenses import read_license
+from synthkd.reports import read_scores
+from synthkd.rights.facts import Facts
+from synthkd.rights.licenses import NOASSERTION
 from synthkd.teachers.options import TeacherOptions
 from synthkd.training import METHODS, AnyStudent
 
@@ -43,18 +46,19 @@ def read_student(given: Mapping[str, Any], settings: Sequence[str]) -> AnyStuden
     return cast("AnyStudent", read_options(given, settings, METHODS[given["method"]]))
 
 
-def license_or_none(text: str | None) -> str:
-    """Return an SPDX expression, or NOASSERTION where nothing was stated.
+def read_facts(license_: str | None, stated: Sequence[str] = ()) -> Facts:
+    """Return what the command line says of the rights of some rows; `stated` are KEY=VALUE.
+
+    Without a license nobody knows what they allow: it is NOASSERTION.
 
     Raises:
-        ConfigError: It is no SPDX expression.
+        ConfigError: It is not right; every mistake is told.
     """
-    if text is None:
-        return NO_LICENSE
     try:
-        return read_license(text)
-    except ValueError as error:
-        raise ConfigError(f"--license: {error}") from error
+        return read_options({"license": license_ or NOASSERTION}, stated, Facts)
+    except ConfigError as error:
+        mistakes = [mistake.replace("--set ", "--fact ") for mistake in error.mistakes]
+        raise ConfigError("what is stated of the rows is not right:", mistakes) from None
 
 
 def generate_file(
@@ -65,33 +69,43 @@ def generate_file(
     *,
     license_: str | None,
     prompt_file: Path | None,
+    stated: Sequence[str] = (),
     ledger: Path | None = None,
+    use: Stated = NOT_STATED,
 ) -> Generated:
     """Ask the teacher for every row of a file; `ledger` has answers that other corpora share.
 
+    `license_` and `stated` are as in `read_facts`; `use` is what the samples are for.
+
     Raises:
         BudgetError, ConfigError, CorpusError, TeacherError: As `generate`.
+        RightsError: A rule objects to the use; nothing was sent.
     """
+    rules = use.read(Path.cwd(), listener.say)
     prompt = find_prompt(prompt_file) if prompt_file else VERBATIM
-    license_id = license_or_none(license_)
-    if license_id == NO_LICENSE:
+    facts = read_facts(license_, stated)
+    if license_ is None:
         listener.say(
             "note: no --license was stated for the rows, so their samples are marked unknown, "
             "which allows nothing"
         )
     source = read_source(rows.stem, rows)
     require_columns(source.seeds, prompt.front_matter.inputs, str(rows))
-    material = Material(rows.stem, str(rows), license_id, source.sha256, source.seeds, prompt)
+    require_stated(source.seeds, facts, str(rows))
+    material = Material(rows.stem, str(rows), facts, source.sha256, source.seeds, prompt)
     with open_corpus(corpus_path) as corpus:
         run_id = start_run(corpus, "generate", options.model_dump(mode="json"))
+        graph = Graph((Voice(options.model, locate_teacher(Path.cwd(), options)),))
+        guard = Guard(corpus, rules, listener.say, (), Path.cwd())
         generated = generate(
             corpus,
-            [material],
-            Graph((Voice(options.model, locate_teacher(Path.cwd(), options)),)),
+            guard.before_asking([material], graph),
+            graph,
             run_id=run_id,
             ledger=ledger,
             watch=listener.watch,
         )
+        guard.after_asking()
         generated.tell(options.model, listener.say)
         finish_run(corpus, run_id)
     return generated
@@ -156,13 +170,13 @@ def open_pipeline(project: Project, listener: Listener) -> Iterator[Corpus]:
 
 
 @contextmanager
-def open_all(path: Path) -> Iterator[Corpus]:
-    """Open a corpus to read, with every sample selected.
+def open_all(path: Path, *, write: bool = False) -> Iterator[Corpus]:
+    """Open a corpus to read, or to `write` as well, with every sample selected.
 
     Raises:
         CorpusError: The corpus cannot be opened.
     """
-    with read_corpus(path) as corpus:
+    with open_corpus(path, create=False) if write else read_corpus(path) as corpus:
         select(corpus, None)
         yield corpus
 
@@ -179,30 +193,40 @@ def judge_pipeline(project: Project, listener: Listener, *, dry_run: bool = Fals
 
 
 def train_corpus(
-    path: Path, student: AnyStudent, folder: Path, listener: Listener
+    path: Path, student: AnyStudent, folder: Path, listener: Listener, use: Stated = NOT_STATED
 ) -> dict[str, Any]:
     """Train `student` on every kept sample of a corpus into `folder`; return what was done.
+
+    `use` is what the student is for.
 
     Raises:
         ConfigError: There is nothing to learn from, or the base cannot be loaded.
         CorpusError: The corpus cannot be opened.
         MissingExtraError: TRL is not installed.
+        RightsError: A rule objects to the use.
     """
+    rules = use.read(Path.cwd(), listener.say)
     with open_corpus(path, create=False) as corpus:
         run_id = start_run(corpus, "train", student.model_dump(mode="json"))
         select(corpus, None)
-        lessons = lessons_from_samples(corpus, student)
-        student_id, result = train_student(
-            corpus,
-            student,
-            lessons,
-            folder,
-            project=Path.cwd(),
-            run_id=run_id,
-            progress=listener.progress("train"),
-        )
+        guard = Guard(corpus, rules, listener.say, (student,), Path.cwd())
+        guard.before_training()
+        with guard.learning(student):
+            lessons = lessons_from_samples(corpus, student)
+            if lessons.note:
+                listener.say(f"note: {student.name}: {lessons.note}")
+            student_id, result = train_student(
+                corpus,
+                student,
+                lessons,
+                folder,
+                project=Path.cwd(),
+                run_id=run_id,
+                progress=listener.progress("train"),
+            )
+        guard.after_training(student, student_id)
         if result:
-            write_model_card(corpus, student_id, folder, name=student.name, use=None)
+            write_card(corpus, student_id, folder, name=student.name, use=None)
         finish_run(corpus, run_id)
     return {
         "student_id": student_id,

@@ -11,7 +11,7 @@ from synthkd.errors import ConfigError, SynthkdError
 from synthkd.outputs import JsonOutput
 from synthkd.pipeline.graph import Graph, Voice
 from synthkd.pipeline.judging import JUDGE_SHOWN, Judging
-from synthkd.pipeline.materials import Material
+from synthkd.pipeline.materials import Material, require_stated
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.paths import locate_teacher
 from synthkd.pipeline.refining import CRITIQUE_SHOWN, REVISE_SHOWN, Refining
@@ -86,9 +86,10 @@ def add_examples(project: Project, prompt: Prompt, materials: Sequence[Material]
     options = project.pipeline.few_shot
     if options is None:
         return list(materials)
-    rows = read_source("few_shot", project.input(options.path)).seeds
+    rows, sha256 = read_source("few_shot", project.input(options.path))
     require_columns(rows, prompt.front_matter.inputs, options.path)
-    examples = options.prepare(prompt, rows)
+    require_stated(rows, options, options.path)
+    examples = options.prepare(prompt, rows, sha256)
     return [replace(material, examples=examples) for material in materials]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from synthkd.corpus import ledger
 from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.store import Corpus
+from synthkd.corpus.tombstones import require_present
 from synthkd.evaluation import EvaluationOptions, Interval, Score, evaluate
 from synthkd.pipeline.schooling import count_parameters
 from synthkd.prompts import Prompt
@@ -77,8 +78,10 @@ def examine(
 
     Raises:
         BudgetError: The teacher's budget is spent.
+        ConfigError: A held-out row was erased from the corpus.
         TeacherError: The teacher cannot be reached.
     """
+    require_present(corpus, seeds, options.held_out.path)
     connected = [(examinee, examinee.options.connect()) for examinee in examinees]
     evaluation_id = digest(
         [

@@ -1,7 +1,8 @@
 """Export: kept samples as files that TRL and `datasets` read, with a dataset card.
 
 Columns are TRL's conversational `prompt` and `completion`, then what a reader needs
-to answer for a row: its sample, source, teacher, rationale and answer.
+to answer for a row: its sample, source, teacher, rationale and answer, and what the last
+check of rights said of it.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthkd.corpus.evidence.handing import seal_export
+from synthkd.corpus.evidence.signing import read_signing_key
 from synthkd.corpus.rows import pages
 from synthkd.corpus.samples import read_samples
 from synthkd.corpus.store import Corpus
@@ -20,6 +23,9 @@ from synthkd.errors import ConfigError
 from synthkd.reports import write_dataset_card
 
 Form = Literal["jsonl", "parquet", "datasets"]
+
+DATA = "data/train-00000-of-00001.parquet"  # where `datasets` looks for rows in a folder
+DESCRIPTION = "croissant.json"  # what describes them there
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _SCHEMA = pa.schema(
@@ -33,6 +39,7 @@ _SCHEMA = pa.schema(
         ("licenses", pa.list_(pa.string())),
         ("rationale", pa.string()),
         ("answer", pa.string()),
+        ("verdict", pa.string()),
     ]
 )
 _PAGE = 1000  # rows written at a time
@@ -50,18 +57,46 @@ def export(corpus: Corpus, out: Path, form: Form, *, name: str, only_kept: bool 
     try:
         if form == "datasets":
             _refuse_other_folder(out)
-            (out / "data").mkdir(parents=True, exist_ok=True)
-            count = _write_parquet(rows, out / "data" / "train-00000-of-00001.parquet")
+            (out / DATA).parent.mkdir(parents=True, exist_ok=True)
+            (out / DESCRIPTION).unlink(missing_ok=True)  # of rows that are replaced
+            count = _write_parquet(rows, out / DATA)
             card = out / "README.md"
         else:
             out.parent.mkdir(parents=True, exist_ok=True)
             write = _write_jsonl if form == "jsonl" else _write_parquet
             count = write(rows, out)
-            card = out.with_name(out.name + ".README.md")
+            card = _card_beside(out)
         write_dataset_card(corpus, card, name=name, rows=count, columns=_SCHEMA.names)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; name another.") from error
     return count
+
+
+def seal(
+    corpus: Corpus, out: Path, form: str, *, only_kept: bool = True, recipient: str = ""
+) -> None:
+    """Bind an export to the selected samples, now that all its files are there.
+
+    A statement is written into its folder, or beside its file, and the export is written down
+    in the corpus, with `recipient`, whom nothing else names.
+
+    Raises:
+        ConfigError: It cannot be written, or there is no key where one is named.
+    """
+    kept = "ANTI JOIN (FROM store.verdicts WHERE NOT keep) USING (sample_id)" if only_kept else ""
+    seal_export(
+        corpus,
+        out,
+        form,
+        beside=[] if out.is_dir() else [_card_beside(out)],
+        query=f"SELECT sample_id FROM selection {kept}",
+        recipient=recipient,
+        key=read_signing_key(),
+    )
+
+
+def _card_beside(out: Path) -> Path:
+    return out.with_name(out.name + ".README.md")
 
 
 def _refuse_other_folder(out: Path) -> None:
@@ -85,6 +120,7 @@ def _read_rows(corpus: Corpus, *, only_kept: bool) -> Iterator[dict[str, Any]]:
         "FROM contributions GROUP BY sample_id"
     ).fetchall()
     known = {key: (teacher, licenses) for key, teacher, licenses in described}
+    verdicts = dict(corpus.db.execute("SELECT sample_id, verdict FROM rights").fetchall())
     for sample, _ in read_samples(corpus, only_kept=only_kept):
         teacher, licenses = known.get(sample.sample_id, (None, []))
         yield {
@@ -97,6 +133,7 @@ def _read_rows(corpus: Corpus, *, only_kept: bool) -> Iterator[dict[str, Any]]:
             "licenses": licenses,
             "rationale": sample.rationale,
             "answer": sample.answer,
+            "verdict": verdicts.get(sample.sample_id),
         }
 
 

@@ -9,28 +9,30 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from synthkd.errors import ConfigError
 from synthkd.prompts import Prompt
 from synthkd.records import Message, Seed, digest
-from synthkd.rights.licenses import License
+from synthkd.rights.facts import Facts
+from synthkd.rights.overlap import fold_row
 
 _WORD = re.compile(r"\w+")
 # Okapi BM25 with its usual constants (Robertson and Zaragoza 2009, doi:10.1561/1500000019).
 _SATURATION, _BY_LENGTH = 1.2, 0.75
 
 
-class FewShot(BaseModel, frozen=True, extra="forbid"):
-    """Which gold rows a teacher is shown, and how many."""
+class FewShot(Facts):
+    """Which gold rows a teacher is shown, how many, and what is known of their rights."""
 
     path: str = Field(
         description="A file of rows with a completion, or what the prompt makes one of."
     )
-    license: License = Field(description="SPDX license expression of its rows.")
     count: int = Field(default=3, ge=1, description="Examples per prompt.")
     by: Literal["similar", "random", "fixed"] = Field(
         default="similar",
@@ -38,8 +40,8 @@ class FewShot(BaseModel, frozen=True, extra="forbid"):
     )
     seed: int = Field(default=0, description="For another random choice.")
 
-    def prepare(self, prompt: Prompt, rows: Collection[Seed]) -> "Examples":
-        """Return the examples that `rows` make of `prompt`.
+    def prepare(self, prompt: Prompt, rows: Collection[Seed], sha256: str = "") -> "Examples":
+        """Return the examples that `rows`, the file with that `sha256`, make of `prompt`.
 
         Raises:
             ConfigError: There are too few, or a row does not fill the prompt.
@@ -54,7 +56,7 @@ class FewShot(BaseModel, frozen=True, extra="forbid"):
             for row in rows
             for ask in [prompt.render(row.row)[-1]]
         ]
-        return Examples(self, rows, shown)
+        return Examples(self, rows, shown, sha256)
 
 
 class _Example(NamedTuple):
@@ -62,19 +64,57 @@ class _Example(NamedTuple):
     answer: Message
 
 
+class Origin(NamedTuple):
+    """What a row that was shown brings: `text` is all that it says, as `fold_row` gives it."""
+
+    seed_id: str
+    from_sample_id: str | None
+    own_license: str | None
+    text: str
+
+
 class Examples:
-    """Examples that were read, and how they are chosen."""
+    """Examples that were read, and how they are chosen; `name` is what the corpus calls them."""
 
     def __init__(
-        self, options: FewShot, rows: Collection[Seed], examples: Sequence[_Example]
+        self,
+        options: FewShot,
+        rows: Collection[Seed],
+        examples: Sequence[_Example],
+        sha256: str = "",
     ) -> None:
         """Use `FewShot.prepare` instead."""
         self.rows = rows
-        self.name, self.license = options.path, options.license
+        self.name, self.sha256 = options.path, sha256
+        self.facts: Facts = options
         self._options = options
         self._examples = examples
         self._normal = [_normalize(example.ask.content) for example in examples]
         self._index = _Index([e.ask.content for e in examples]) if options.by == "similar" else None
+
+    @cached_property
+    def origins(self) -> Mapping[tuple[Message, Message], Sequence[Origin]]:
+        """The rows that each pair of turns is made from: more than one where rows say the same."""
+        found: dict[tuple[Message, Message], list[Origin]] = defaultdict(list)
+        for row, example in zip(self.rows, self._examples, strict=True):
+            stated = row.row.get("sample_id")
+            found[example.ask, example.answer].append(
+                Origin(
+                    row.seed_id,
+                    stated if isinstance(stated, str) else None,
+                    self.facts.find_license(row.row),
+                    fold_row(row.row),
+                )
+            )
+        return found
+
+    def find(self, messages: Sequence[Message]) -> list[Origin]:
+        """Return the rows of the examples among `messages`, which a teacher was shown.
+
+        What an answer was asked with says that best: examples may be chosen otherwise today.
+        """
+        pairs = pairwise(messages)
+        return [origin for pair in dict.fromkeys(pairs) for origin in self.origins.get(pair, ())]
 
     def turns(self, seed_id: str, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Return the turns to show before the last one of `messages`, which ask for a seed.

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from synthkd.corpus.evidence.chain import append_event
 from synthkd.corpus.samples import read_samples, replace_verdicts
 from synthkd.corpus.store import Corpus
 from synthkd.filters.base import Filter
@@ -45,6 +46,8 @@ def filter_samples(
         deque(verdicts, maxlen=0)
     else:
         replace_verdicts(corpus, verdicts)
+        told = [{"filter": s.filter, "judged": s.judged, "kept": s.kept} for s in stages]
+        append_event(corpus, "filter", "samples", {"funnel": told})
     return stages
 
 

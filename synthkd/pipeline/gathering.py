@@ -6,25 +6,40 @@ theirs is in it.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from synthkd.corpus.chains import ChainLink, Judgement, replace_chains
+from synthkd.corpus.ledger import Served, read_requests, read_served
 from synthkd.corpus.rows import to_json
 from synthkd.corpus.samples import add_profile, add_samples, add_to_selection, sample_id, select
 from synthkd.corpus.slots import Link, Reply, Slot
+from synthkd.corpus.store import Corpus
 from synthkd.pipeline.graph import Asking
 from synthkd.pipeline.judging import Judgment
-from synthkd.pipeline.materials import Material, describe_prompt
+from synthkd.pipeline.materials import Carried, Material, describe_prompt, record_served
+from synthkd.pipeline.origins import Origins, Text
 from synthkd.pipeline.reading import Generated
 from synthkd.pipeline.refining import Critique, Revision
 from synthkd.pipeline.salvage import Again, Larger, OtherTeacher
 from synthkd.prompts import Prompt
-from synthkd.records import Contribution, Json, digest
+from synthkd.records import Contribution, Json, Message, digest
 
 # Nothing is left in a sample of what was there before one of these was taken.
 _REPLACING = frozenset({OtherTeacher.kind, Larger.kind, Again.kind})
+
+
+ModelRole = Literal["teacher", "critic", "rewriter", "judge"]
+Reach = Literal["content", "transform", "selection"]
+Servers = frozenset[tuple[ModelRole, int, Served]]
+"""In which role and as which voice who answered."""
+
+_ROLES: Mapping[str, ModelRole] = {
+    Critique.kind: "critic",
+    Revision.kind: "rewriter",
+    Judgment.kind: "judge",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +95,28 @@ def read_slots(asking: Asking, generated: Generated) -> None:
         judged = [each for own in links.values() for each in own if each.kind == Judgment.kind]
         replies = slots.replies(link.request_key for link in judged)
         seeds = slots.seeds(page)
+        asked = _read_asked(asking, page)
+        served = _read_served(corpus, page, links)
+        origins = Origins(asking.materials, seeds)
         rows: list[dict[str, Any]] = []
         chains: list[ChainLink] = []
         judgements: list[Judgement] = []
         for slot in page:
             own = links.get(slot.slot, [])
-            if slot.text is None or not slot.text.strip():
+            material = asking.materials[slot.part]
+            if slot.text is None or not material.prompt.output.cut(slot.text).strip():
                 why = "it was not answered" if slot.text is None else "the answer was empty"
                 generated.without[slot.seed_id] = asking.failures.get(slot.request_key, why)
             elif slot.slot not in waiting:
-                material = asking.materials[slot.part]
                 made = Made.of(slot, own)
                 row = _read_slot(slot, material, made, seeds[slot.seed])
+                said = Text(material.prompt.output.cut(slot.text), row["rationale"])
+                carried = origins.find(
+                    row["sample_id"], slot.part, slot.seed, said, asked.get(slot.asked_key, ())
+                )
                 row |= {
                     "teacher": asking.graph.voices[made.author].name,
-                    "profile_id": profiles.find(slot.part, made),
+                    "profile_id": profiles.find(slot.part, carried, made, served[slot.slot]),
                     "run_id": asking.run_id,
                 }
                 rows.append(row)
@@ -103,6 +125,7 @@ def read_slots(asking: Asking, generated: Generated) -> None:
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]
         replace_chains(corpus, ids, chains, judgements)
+        origins.write(corpus, ids)
         add_to_selection(corpus, ids)
         fingerprint.update(repr([ids, [each[:5] for each in judgements]]).encode())
         generated.samples += len(ids)
@@ -128,6 +151,35 @@ def _find_waiting(asking: Asking, links: Mapping[int, Sequence[Link]]) -> set[in
     keys = [link.request_key for link in open_links]
     failed = asking.failures.keys() if asking.ask else asking.slots.failed(keys)
     return {link.slot for link in open_links if link.request_key not in failed}
+
+
+def _read_asked(asking: Asking, page: Sequence[Slot]) -> Mapping[str, Sequence[Message]]:
+    """Return what teachers were asked with, by request key, where examples may be in it."""
+    keys = {slot.asked_key for slot in page if asking.materials[slot.part].examples is not None}
+    requests = read_requests(asking.corpus, list(keys))
+    return {request.key: request.messages for request in requests}
+
+
+def _read_served(
+    corpus: Corpus, page: Sequence[Slot], links: Mapping[int, Sequence[Link]]
+) -> Mapping[int, Servers]:
+    """Return who answered for each slot of `page`, as far as answers say so."""
+    taken: dict[int, list[tuple[ModelRole, int, str]]] = {
+        slot.slot: [
+            ("teacher", slot.voice, slot.asked_key),
+            *(
+                (_ROLES.get(link.kind, "teacher"), link.voice, link.request_key)
+                for link in links.get(slot.slot, ())
+                if link.outcome == "taken"
+            ),
+        ]
+        for slot in page
+    }
+    told = read_served(corpus, (key for own in taken.values() for _, _, key in own))
+    return {
+        slot: frozenset((role, voice, told[key]) for role, voice, key in own if key in told)
+        for slot, own in taken.items()
+    }
 
 
 def _read_slot(
@@ -193,25 +245,25 @@ class _Profiles:
     """The sets of contributions of samples, each written down once."""
 
     asking: Asking
-    known: dict[tuple[int, Made], str] = field(default_factory=dict)
+    known: dict[tuple[int, Carried, Made, Servers], str] = field(default_factory=dict)
 
-    def find(self, part: int, made: Made) -> str:
+    def find(self, part: int, carried: Carried, made: Made, servers: Servers) -> str:
         """Return the id of what a sample of the material `part` was made from."""
-        if (part, made) not in self.known:
-            rows = [*self.asking.materials[part].describe(), *self._describe(made)]
-            self.known[part, made] = add_profile(self.asking.corpus, list(dict.fromkeys(rows)))
-        return self.known[part, made]
+        key = part, carried, made, servers
+        if key not in self.known:
+            rows = [
+                *self.asking.materials[part].describe(carried),
+                *self._describe(made, servers),
+            ]
+            self.known[key] = add_profile(self.asking.corpus, list(dict.fromkeys(rows)))
+        return self.known[key]
 
-    def _describe(self, made: Made) -> Iterator[Contribution]:
+    def _describe(self, made: Made, servers: Servers) -> Iterator[Contribution]:
         graph = self.asking.graph
-        for voice in sorted(made.teachers):
-            yield self._voice(voice)
-        for voice in sorted(made.critics):
-            yield replace(self._voice(voice), role="critic", reach="transform")
-        for voice in sorted(made.rewriters):
-            yield replace(self._voice(voice), role="rewriter")
-        for voice in sorted(made.judges):
-            yield replace(self._voice(voice), role="judge", reach="selection")
+        yield from self._tell("teacher", "content", made.teachers, servers)
+        yield from self._tell("critic", "transform", made.critics, servers)
+        yield from self._tell("rewriter", "content", made.rewriters, servers)
+        yield from self._tell("judge", "selection", made.judges, servers)
         used: list[tuple[Prompt | None, object]] = []
         if graph.refining:
             used += [
@@ -224,5 +276,12 @@ class _Profiles:
         if graph.judging and made.judges:
             yield replace(describe_prompt(graph.judging.prompt), reach="selection")
 
-    def _voice(self, voice: int) -> Contribution:
-        return self.asking.graph.voices[voice].describe(self.asking.askers[voice])
+    def _tell(
+        self, role: ModelRole, reach: Reach, voices: Collection[int], servers: Servers
+    ) -> Iterator[Contribution]:
+        """Yield what each of `voices` brings in a role, by everyone who answered as it."""
+        for voice in sorted(voices):
+            named = self.asking.graph.voices[voice].describe(self.asking.askers[voice])
+            brought = replace(named, role=role, reach=reach)
+            told = sorted(each for acted, by, each in servers if (acted, by) == (role, voice))
+            yield from [record_served(brought, each) for each in told] or [brought]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from synthkd.corpus.plans import make_plan
 from synthkd.corpus.store import Corpus
+from synthkd.corpus.tombstones import Tombstones, require_present
 from synthkd.errors import BudgetError, TeacherError
 from synthkd.pipeline.asking import ask_plan
 from synthkd.pipeline.gathering import read_slots
@@ -39,10 +40,13 @@ def generate(
 
     Raises:
         BudgetError: The budget is spent.
-        ConfigError: A row does not fill its prompt.
+        ConfigError: A row does not fill its prompt, or an example was erased.
         TeacherError: The teacher cannot be reached.
     """
     generated = Generated()
+    for material in materials:
+        if material.examples is not None:
+            require_present(corpus, material.examples.rows, material.examples.name)
     with corpus.frugal():
         write_sources(corpus, materials, graph.prompts)
         # Students see a prompt without its examples, which a plan alone cannot tell.
@@ -80,7 +84,9 @@ def _draw(
     teachers = voice.options.connect_all()
     asker = Asker(teachers[0], voice.options)
     teacher = voice.describe(asker)
-    plan = make_plan(corpus, "generate", plan_answers(corpus, materials, asker))
+    tombstones = Tombstones(corpus)
+    asks = plan_answers(corpus, materials, asker, tombstones=tombstones)
+    plan = make_plan(corpus, "generate", asks)
     failures: dict[str, str] = {}
     try:
         if watcher is not None:
@@ -90,6 +96,7 @@ def _draw(
             failures, generated.ignored = asked.failures, asked.ignored
             generated.already, generated.asked = asked.already, asked.answered
             generated.waiting, generated.notes = asked.waiting, asked.notes
+        generated.notes += tombstones.tell()
     except (BudgetError, TeacherError, KeyboardInterrupt):
         # What was answered becomes samples, also when something stopped the rest.
         read_answers(plan, materials, teacher, generated, run_id=run_id)

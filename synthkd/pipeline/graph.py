@@ -16,14 +16,14 @@ from pathlib import Path
 from synthkd.corpus import ledger
 from synthkd.corpus.plans import Ask, Plan, make_plan
 from synthkd.corpus.rows import pages
-from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.slots import Link, Slot, Slots
 from synthkd.corpus.store import Corpus
+from synthkd.corpus.tombstones import Tombstones
 from synthkd.errors import BudgetError, TeacherError
 from synthkd.outputs import Output
 from synthkd.pipeline.asking import ask_plan
 from synthkd.pipeline.judging import Judging, Judgment
-from synthkd.pipeline.materials import Material, describe_teacher
+from synthkd.pipeline.materials import Material, describe_teacher, write_seeds
 from synthkd.pipeline.mixing import Choose, choose_teacher, name_apart
 from synthkd.pipeline.refining import Refining
 from synthkd.pipeline.salvage import Again, OtherTeacher, Salvage, mend
@@ -128,28 +128,30 @@ def plan_answers(
     materials: Sequence[Material],
     asker: Asker,
     is_for: Callable[[Seed], bool] = lambda _seed: True,
+    tombstones: Tombstones | None = None,
 ) -> Iterator[Ask]:
     """Yield what `asker` is asked for the seeds that are for it, a request per sample.
 
-    The seeds are written down on the way.
+    The seeds are written down on the way. What was erased is left out, and counted.
     """
     teacher, options = asker
+    erased = Tombstones(corpus) if tombstones is None else tombstones
     for part, material in enumerate(materials):
         schema = material.prompt.schema if options.structured_output else None
         for page in pages(filter(is_for, material.seeds), _PAGE):
-            add_seeds(corpus, page)
-            for seed in page:
+            left = erased.leave_out(page)
+            write_seeds(corpus, material, left)
+            for seed in left:
                 messages = material.ask(seed)
                 for index in range(options.samples):
+                    request = options.request(teacher, messages, index, schema)
+                    if erased.refuse(request):
+                        continue
+                    reference = material.prompt.reference(seed.row)
                     yield Ask(
-                        request=options.request(teacher, messages, index, schema),
-                        host=teacher.host,
-                        source_id=seed.source_id,
-                        seed_id=seed.seed_id,
-                        seed_version=seed.version,
-                        reference=material.prompt.reference(seed.row),
-                        part=part,
-                    )
+                        request, teacher.host, seed.source_id, seed.seed_id, seed.version,
+                        reference, part,
+                    )  # fmt: skip
 
 
 @dataclass
@@ -178,6 +180,7 @@ class Asking:
 
     def __post_init__(self) -> None:
         """Connect everyone, asking nothing."""
+        self.tombstones = Tombstones(self.corpus)
         self.askers = [voice.connect() for voice in self.graph.voices]
         self.slots = Slots(self.corpus)
         self.is_asking = self.ask
@@ -203,12 +206,17 @@ class Asking:
         several = self.graph.answering > 1
         for voice in range(self.graph.answering):
             asks = plan_answers(
-                self.corpus, self.materials, self.askers[voice], self.graph.is_for(voice)
+                self.corpus,
+                self.materials,
+                self.askers[voice],
+                self.graph.is_for(voice),
+                self.tombstones,
             )
             plan = make_plan(self.corpus, f"draw_{voice}", asks)
             name = self.graph.voices[voice].name
             self._have_answered(plan, voice, f"generate {name}" if several else "generate")
             self.slots.add(plan, voice)
+        self.notes += self.tombstones.tell()
 
     def _follow(self, stage: Stage, step: int, voice: int | None) -> None:
         """Ask what `stage` wants asked, and take the replies in."""

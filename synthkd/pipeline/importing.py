@@ -5,7 +5,7 @@ traced and taught like any other; importing a file twice changes nothing.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +16,34 @@ from synthkd.corpus.journal import pack
 from synthkd.corpus.ledger import Reading
 from synthkd.corpus.plans import Ask, make_plan
 from synthkd.corpus.rows import pages
-from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.store import Corpus
+from synthkd.corpus.tombstones import Tombstones
 from synthkd.errors import ConfigError
-from synthkd.pipeline.materials import Material, describe_teacher, write_sources
+from synthkd.pipeline.materials import (
+    Material,
+    describe_teacher,
+    require_stated,
+    write_seeds,
+    write_sources,
+)
 from synthkd.pipeline.reading import Generated, read_answers
 from synthkd.pipeline.sources import SourceFile, read_source
 from synthkd.prompts import VERBATIM, Prompt
-from synthkd.records import Attempt, Completion, Json, Message, Request, Seed, digest
+from synthkd.records import (
+    Attempt,
+    Completion,
+    Contribution,
+    Json,
+    Message,
+    Request,
+    Seed,
+    digest,
+)
+from synthkd.rights.facts import Facts
 from synthkd.teachers import plain
 
 Format = Literal["rows", "chat", "openai"]
+Admit = Callable[[Material, Contribution], None]
 _PAGE = 500  # answers taken in at a time
 
 
@@ -43,33 +60,40 @@ def import_file(
     corpus: Corpus,
     path: Path,
     *,
-    license: str,  # noqa: A002 - the field's word for it
+    facts: Facts,
     model: str,
     host: str,
     run_id: str,
     form: Format | None = None,
     prompt: Prompt = VERBATIM,
     source: str | None = None,
+    admit: Admit | None = None,
 ) -> Generated:
     """Take in the answers of `path`, which the teacher `model` (PROVIDER/NAME) gave.
 
+    `facts` are those of the rows.
+
     `rows` have a `completion` and what `prompt` asks for; `chat` rows have `messages`
     whose last is the answer; in `openai` (fine-tuning) rows every assistant message
-    whose weight is not 0 is one.
+    whose weight is not 0 is one. `admit` is asked first, with what they were made from.
 
     Raises:
         ConfigError: Rows are not of that form; nothing is taken in.
+        RightsError: `admit` refuses them; nothing is taken in.
     """
     name = source or path.stem
     file = read_source(name, path)
     form = form or _guess(file)
     _require_form(file, form, prompt, path)
-    material = Material(name, str(path), license, file.sha256, file.seeds, prompt)
+    require_stated(file.seeds, facts, str(path))
+    material = Material(name, str(path), facts, file.sha256, file.seeds, prompt, has_answers=True)
+    teacher = describe_teacher(model, host)
+    if admit is not None:
+        admit(material, teacher)
     write_sources(corpus, [material])
     generated = Generated()
-    teacher = describe_teacher(model, host)
     with corpus.frugal():
-        asks = _take_in(corpus, file, generated, form=form, prompt=prompt, model=model, host=host,
+        asks = _take_in(corpus, material, generated, form=form, model=model, host=host,
                         run_id=run_id)  # fmt: skip
         plan = make_plan(corpus, "import", asks)
         read_answers(plan, [material], teacher, generated, run_id=run_id, failures={})
@@ -78,17 +102,24 @@ def import_file(
 
 def _take_in(
     corpus: Corpus,
-    file: SourceFile,
+    material: Material,
     generated: Generated,
     *,
     form: Format,
-    prompt: Prompt,
     model: str,
     host: str,
     run_id: str,
 ) -> Iterator[Ask]:
-    """Yield what each answer of `file` is an answer to, once it is in the ledger."""
-    answers = (answer for seed in file.seeds for answer in _read_row(seed, form, prompt))
+    """Yield what each answer of `material` is an answer to, once it is in the ledger."""
+    prompt = material.prompt
+    erased = Tombstones(corpus)
+    answers = (
+        answer
+        for seed in material.seeds
+        for left in erased.leave_out([seed])
+        for answer in _read_row(left, form, prompt)
+        if not erased.refuse(_as_request(answer, model, host))
+    )
     for page in pages(answers, _PAGE):
         requests = [_as_request(answer, model, host) for answer in page]
         known = ledger.answered(corpus, [request.key for request in requests])
@@ -98,13 +129,14 @@ def _take_in(
             if request.key not in known
         }
         ledger.record(corpus, list(fresh.values()))
-        add_seeds(corpus, [answer.seed for answer in page])
+        write_seeds(corpus, material, [answer.seed for answer in page])
         generated.asked += len(fresh)
         generated.already += len(page) - len(fresh)
         for answer, request in zip(page, requests, strict=True):
             seed = answer.seed
             reference = prompt.reference(seed.row)
             yield Ask(request, host, seed.source_id, seed.seed_id, seed.version, reference)
+    generated.notes += erased.tell()
 
 
 def _guess(file: SourceFile) -> Format:

@@ -1,22 +1,32 @@
 """The pipeline file as one validated value: what says it is what runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from synthkd.evaluation import EvaluationOptions
 from synthkd.filters import AnyFilter, JudgedFilter
-from synthkd.pipeline.document import read_document, validate
+from synthkd.pipeline.document import Loc, read_document, validate
 from synthkd.pipeline.few_shot import FewShot
 from synthkd.pipeline.judging import Judge
 from synthkd.pipeline.mixing import Choose, SharingTeacher
 from synthkd.pipeline.paths import find_input, find_pipeline, locate_teacher
 from synthkd.pipeline.refining import Refine
+from synthkd.pipeline.rights import Rights
 from synthkd.pipeline.salvage import Salvage
-from synthkd.rights.licenses import License
+from synthkd.rights.facts import Facts
+from synthkd.rights.use import Use
 from synthkd.teachers.options import TeacherOptions
 from synthkd.training import AnyStudent, PreferenceStudent
 
@@ -25,30 +35,14 @@ class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Options):
-    """Rows that prompts are made from, and the license they came under."""
+class Source(Facts):
+    """Rows that prompts are made from, and what is known of their rights."""
 
     name: str = Field(min_length=1, description="What the corpus calls this source.")
     path: str = Field(description="A .jsonl, .csv or .parquet file.")
-    license: License = Field(
-        description="SPDX license expression of its rows, e.g. CC0-1.0, or LicenseRef-client-NAME."
-    )
     limit: int | None = Field(
         default=None, ge=1, description="Use only so many rows, spread evenly over the file."
     )
-
-
-class Use(_Options):
-    """What the student is for; rights are judged against it."""
-
-    purpose: Literal["research", "internal", "commercial"] = Field(description="Why it is made.")
-    distribution: Literal["none", "hosted", "weights"] = Field(
-        default="none",
-        description="Who gets it: nobody, users of a service, or the weights' takers.",
-    )
-    territory: str | None = Field(default=None, description="Where you are established, e.g. EU.")
-    task: str | None = Field(default=None, description="What it does, e.g. customer-support.")
-    client: str | None = Field(default=None, description="Whom it is made for.")
 
 
 class Pipeline(_Options):
@@ -60,6 +54,9 @@ class Pipeline(_Options):
         default=None, description="A file of answers that several corpora share: paid for once."
     )
     use: Use | None = Field(default=None, description="What the students are for.")
+    rights: Rights = Field(
+        default_factory=Rights, description="By what it is judged, and what of what is denied."
+    )
     sources: tuple[Source, ...] = Field(default=(), description="Where prompts are made from.")
     prompt: str = Field(description="The prompt file.")
     teacher: TeacherOptions | None = Field(
@@ -123,26 +120,39 @@ class Pipeline(_Options):
                 f"there is no teacher for {', '.join(learners)} to learn from; add `teacher`, "
                 "or give gold rows to each"
             )
-        missing += self._find_missing_pairs()
-        if missing:
-            raise ValueError("; ".join(missing))
+        told = [
+            *(((), sentence) for sentence in missing),
+            *self._find_missing_pairs(),
+        ]
+        if told:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("value_error", "{told}", {"told": sentence}),
+                        loc=loc,
+                        input=None,
+                    )
+                    for loc, sentence in told
+                ],
+            )
         return self
 
-    def _find_missing_pairs(self) -> list[str]:
-        """Return what students lack that learn from better and worse samples."""
+    def _find_missing_pairs(self) -> Iterator[tuple[Loc, str]]:
+        """Yield what students lack that learn from better and worse samples, and who says so."""
         if not self._all_teachers:
-            return []
+            return
         samples = [teacher.samples for teacher in self._all_teachers]
         most = max(samples) if self.choose == "mixture" else sum(samples)
         filters = [rule.label for rule in self.funnel]
-        return [
-            missing
-            for student in self.students
-            if isinstance(student, PreferenceStudent)
-            for missing in student.pairs.find_missing(
+        for place, student in enumerate(self.students):
+            if not isinstance(student, PreferenceStudent):
+                continue
+            for option, missing in student.pairs.find_missing(
                 samples=most, filters=filters, has_judge=self.judge is not None
-            )
-        ]
+            ):
+                said = ("pairs", option) if option in student.pairs.model_fields_set else ()
+                yield ("students", place, *said), missing
 
     def _find_idle_stages(self, *, has_teacher: bool) -> list[str]:
         """Return what is wrong with stages that would have nothing to do."""

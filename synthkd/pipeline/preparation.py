@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from synthkd.errors import ConfigError, SynthkdError
+from synthkd.pipeline.admission import judge_lessons, judge_models, note_students
 from synthkd.pipeline.arranging import add_examples, arrange
 from synthkd.pipeline.graph import Graph
-from synthkd.pipeline.materials import Material, render
+from synthkd.pipeline.materials import Material, render, require_stated
 from synthkd.pipeline.model import Project
+from synthkd.pipeline.rights import Rules, read_rules, tell_unjudged
 from synthkd.pipeline.sources import SourceFile, read_source, require_columns
 from synthkd.prompts import Prompt, read_prompt
 from synthkd.records import Seed
-from synthkd.training import AnyStudent, NewBase
+from synthkd.training import AnyStudent
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -25,7 +27,10 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The files of a pipeline, read. `notes` are what a careful user wants to know first."""
+    """The files of a pipeline, read. `notes` are what a careful user wants to know first.
+
+    `rules` are None where no use is stated: then nothing can be judged.
+    """
 
     prompt: Prompt
     materials: Sequence[Material] = ()
@@ -33,6 +38,7 @@ class Work:
     gold: Mapping[str, Collection[Seed]] = field(default_factory=dict)
     held_out: SourceFile | None = None
     notes: Collection[str] = ()
+    rules: Rules | None = None
 
 
 def prepare(project: Project) -> Work:
@@ -49,14 +55,13 @@ def prepare(project: Project) -> Work:
         path = project.input(source.path)
         file = _try(mistakes, read_source, source.name, path, source.limit)
         if file and prompt:
-            material = Material(
-                source.name, source.path, source.license, file.sha256, file.seeds, prompt
-            )
+            material = Material(source.name, source.path, source, file.sha256, file.seeds, prompt)
             materials.append(material)
             _try(mistakes, _require_inputs, prompt, file.seeds, source.path)
+            _try(mistakes, require_stated, file.seeds, source, source.path)
     gold = {}
     for student in pipeline.students:
-        mistakes += _judge_models(project, student)
+        mistakes += judge_models(project, student)
         if student.gold:
             rows = _try(mistakes, _read_gold, project, student, prompt)
             gold[student.name] = rows or ()
@@ -70,15 +75,19 @@ def prepare(project: Project) -> Work:
             _try(mistakes, _require_reference, prompt, held_out.seeds, wanted.path)
     if prompt:
         materials = _try(mistakes, add_examples, project, prompt, materials) or materials
+    rules = _try(mistakes, _read_rules, project)
     graph, notes = arrange(project, prompt, materials, mistakes)
+    mistakes += judge_lessons(project, graph) if graph else []
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
+    notes += [tell_unjudged()] if rules is None else []
+    notes += note_students(project, graph)
     if held_out:
         examples = [material.examples.rows for material in materials[:1] if material.examples]
         seeds = (material.seeds for material in materials)
         learned = itertools.chain(*seeds, *gold.values(), *examples)
         notes += _tell_overlap(prompt, learned, held_out.seeds)
-    return Work(prompt, materials, graph, gold, held_out, notes)
+    return Work(prompt, materials, graph, gold, held_out, notes, rules)
 
 
 def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | None:
@@ -88,6 +97,11 @@ def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.
     except SynthkdError as error:
         mistakes.append(str(error).replace("\n", "\n  "))
         return None
+
+
+def _read_rules(project: Project) -> Rules | None:
+    use = project.pipeline.use
+    return read_rules(project.pipeline.rights, use, project.folder) if use else None
 
 
 def _require_inputs(prompt: Prompt, seeds: Collection[Seed], path: str) -> None:
@@ -112,32 +126,6 @@ def _read_gold(project: Project, student: AnyStudent, prompt: Prompt | None) -> 
     _require_inputs(prompt, seeds, student.gold.path)
     prompt.read_gold(next(iter(seeds)).row)
     return seeds
-
-
-def _judge_models(project: Project, student: AnyStudent) -> list[str]:
-    """Return what is wrong with a base or a teacher that says it is a folder."""
-    base = student.base
-    named = {
-        "base": base.from_scratch.tokenizer if isinstance(base, NewBase) else base,
-        "teacher": getattr(student, "teacher", None),
-    }
-    # A student may go on from one that is trained before it, and is not there yet.
-    earlier = itertools.takewhile(lambda each: each != student, project.pipeline.students)
-    made = {project.corpus.parent / "students" / each.name for each in earlier}
-    return [
-        f"{student.name}: there is no folder {name}; write a folder that holds a model, a hub id "
-        "(organization/name)" + (", or {from_scratch: {...}}" if part == "base" else "")
-        for part, name in named.items()
-        if name
-        and not project.input(name).is_dir()
-        and not _may_be_hub_id(name)
-        and project.output(name) not in made
-    ]
-
-
-def _may_be_hub_id(name: str) -> bool:
-    parts = name.split("/")
-    return len(parts) == len(["organization", "name"]) and all(parts) and name[0] not in ".~"
 
 
 def _tell_overlap(prompt: Prompt, learned: Iterable[Seed], held_out: Collection[Seed]) -> list[str]:

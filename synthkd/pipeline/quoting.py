@@ -8,16 +8,12 @@ What is measured, recorded or assumed is said with each number. What nobody know
 None: an unknown price is no price of 0.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthkd.corpus.runs import finish_run, start_run
-from synthkd.corpus.store import open_corpus
 from synthkd.errors import ConfigError
-from synthkd.pipeline.adhoc import find_prompt, license_or_none
-from synthkd.pipeline.generation import generate
-from synthkd.pipeline.graph import Graph, Voice
+from synthkd.pipeline.adhoc import find_prompt, read_facts
 from synthkd.pipeline.materials import Material
 from synthkd.pipeline.mixing import name_apart, share
 from synthkd.pipeline.model import Project
@@ -32,7 +28,9 @@ from synthkd.pipeline.offers import (
     tell_price,
 )
 from synthkd.pipeline.paths import locate_teacher
+from synthkd.pipeline.piloting import Ask, ask_pilot
 from synthkd.pipeline.preparation import prepare
+from synthkd.pipeline.rights import NOT_STATED, Stated
 from synthkd.pipeline.run import Listener
 from synthkd.pipeline.sources import read_source, require_columns
 from synthkd.pipeline.surveying import (
@@ -49,8 +47,6 @@ from synthkd.teachers.budget import longest_completion
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.prices import Price
 from synthkd.teachers.tokens import Span, span_completions, span_prompts
-
-Ask = Callable[[Sequence[Material]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +184,15 @@ def quote_pipeline(
             materials,
             voice.options,
             pilot=rows,
-            ask=_asker(
-                project.corpus, voice.options, listener, name=voice.name, ledger=project.ledger
+            ask=ask_pilot(
+                project.corpus,
+                voice.options,
+                listener,
+                name=voice.name,
+                ledger=project.ledger,
+                rules=work.rules,
+                students=project.pipeline.students,
+                folder=project.folder,
             ),
             tokenizer=tokenizer,
             ledger=project.ledger,
@@ -245,47 +248,20 @@ def quote_file(
     prompt_file: Path | None,
     pilot: int = 0,
     tokenizer: Path | None = None,
+    use: Stated = NOT_STATED,
 ) -> Quote:
-    """Return the quote for asking every row of a file; as `quote`.
+    """Return the quote for asking every row of a file; as `quote`. A pilot is for `use`.
 
     Raises:
         ConfigError: The rows, the prompt or the license are not right.
+        RightsError: A rule objects to the use; no pilot was asked.
     """
+    rules = use.read(Path.cwd(), listener.say) if pilot else None
     prompt = find_prompt(prompt_file) if prompt_file else VERBATIM
     source = read_source(rows.stem, rows)
     require_columns(source.seeds, prompt.front_matter.inputs, str(rows))
-    license_id = license_or_none(license_)
-    material = Material(rows.stem, str(rows), license_id, source.sha256, source.seeds, prompt)
+    facts = read_facts(license_)
+    material = Material(rows.stem, str(rows), facts, source.sha256, source.seeds, prompt)
     located = locate_teacher(Path.cwd(), options)
-    ask = _asker(corpus, located, listener, name=options.model)
+    ask = ask_pilot(corpus, located, listener, name=options.model, rules=rules)
     return quote(corpus, [material], located, pilot=pilot, ask=ask, tokenizer=tokenizer)
-
-
-def _asker(
-    path: Path,
-    options: TeacherOptions,
-    listener: Listener,
-    *,
-    name: str,
-    ledger: Path | None = None,
-) -> Ask:
-    """Return what asks a pilot's rows as `generate` does, at once, and keeps the answers."""
-    at_once = options.model_copy(update={"mode": "online", "spill": None})
-
-    def ask(materials: Sequence[Material]) -> None:
-        with open_corpus(path) as corpus:
-            run_id = start_run(corpus, "quote", at_once.model_dump(mode="json"))
-            generated = generate(
-                corpus,
-                materials,
-                Graph((Voice(name, at_once),)),
-                run_id=run_id,
-                ledger=ledger,
-                watch=lambda _step: listener.watch("pilot"),
-            )
-            generated.tell(name, listener.say)
-            for seed_id, why in generated.without.items():
-                listener.say(f"{seed_id} has no answer: {why}")
-            finish_run(corpus, run_id)
-
-    return ask

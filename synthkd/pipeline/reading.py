@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from synthkd.corpus.ledger import Served
+from synthkd.corpus.origins import read_rows
 from synthkd.corpus.plans import Answered, Plan
 from synthkd.corpus.samples import (
     add_profile,
@@ -17,7 +19,8 @@ from synthkd.corpus.samples import (
     sample_id,
     select,
 )
-from synthkd.pipeline.materials import Material
+from synthkd.pipeline.materials import Carried, Material, record_served
+from synthkd.pipeline.origins import Origins, Text
 from synthkd.prompts import Prompt
 from synthkd.records import Contribution
 from synthkd.teachers.amounts import spell_count
@@ -79,20 +82,34 @@ def read_answers(
     corpus = plan.corpus
     unanswered = _WAITS if generated.waiting else "it was not answered"
     select(corpus, ())
-    profiles = [add_profile(corpus, [*m.describe(), teacher]) for m in materials]
+    profiles: dict[tuple[int, Carried, Served], str] = {}
+
+    def find_profile(part: int, carried: Carried, served: Served) -> str:
+        key = part, carried, served
+        if key not in profiles:
+            made_from = [*materials[part].describe(carried), record_served(teacher, served)]
+            profiles[key] = add_profile(corpus, made_from)
+        return profiles[key]
+
     fingerprint = hashlib.sha256()
     for page in plan.answers():
         rows = []
+        origins = Origins(materials, read_rows(corpus, (answered.seed for answered in page)))
         for answered in page:
             if answered.text is not None and answered.text.strip():
-                row = _read(materials[answered.part].prompt, answered, answered.text)
-                row |= {"teacher": teacher.name, "profile_id": profiles[answered.part]}
+                prompt = materials[answered.part].prompt
+                row = _read(prompt, answered, answered.text)
+                said = Text(prompt.output.cut(answered.text), row["rationale"])
+                carried = origins.find(row["sample_id"], answered.part, answered.seed, said)
+                profile_id = find_profile(answered.part, carried, answered.served)
+                row |= {"teacher": teacher.name, "profile_id": profile_id}
                 rows.append({**row, "run_id": run_id})
             elif failures is not None:
                 why = unanswered if answered.text is None else "the answer was empty"
                 generated.without[answered.seed_id] = failures.get(answered.request_key, why)
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]
+        origins.write(corpus, ids)
         add_to_selection(corpus, ids)
         fingerprint.update("".join(ids).encode())
         generated.samples += len(ids)

@@ -13,16 +13,18 @@ from typing import Protocol
 
 from synthkd.corpus.runs import finish_run, is_done, mark_done, start_run
 from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.pipeline.admission import require_models
 from synthkd.pipeline.examination import examine, examine_student, examine_teacher
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.generation import generate
 from synthkd.pipeline.graph import Graph
+from synthkd.pipeline.guarding import Guard
 from synthkd.pipeline.lessons import lessons_from_gold, lessons_from_samples
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import Work, prepare
-from synthkd.pipeline.schooling import train_student
+from synthkd.pipeline.schooling import train_student, write_card
 from synthkd.records import digest
-from synthkd.reports import write_model_card, write_report
+from synthkd.reports import write_report
 from synthkd.teachers.standing import Standing
 from synthkd.training import AnyStudent
 
@@ -60,6 +62,7 @@ def run(project: Project, listener: Listener, steps: Collection[str] = STEPS) ->
         BudgetError: The budget is spent; run again with a larger one to go on.
         ConfigError: Something in its files is not right; nothing was asked.
         CorpusError: The corpus cannot be opened or written.
+        RightsError: A rule objects to the use that the pipeline states.
         TeacherError: The teacher cannot be reached.
     """
     work = prepare(project)
@@ -85,15 +88,27 @@ class _Run:
         self.home = project.corpus.parent
         self.samples, self.fingerprint = 0, ""
         self.student_ids: dict[str, str] = {}
+        self.guard = Guard(
+            corpus, work.rules, listener.say, self.pipeline.students, project.folder, work.prompt
+        )
 
     def do(self, steps: Collection[str]) -> Outcome:
         """Do what is not done of `steps`."""
+        if "train" in steps:
+            # Before anything is paid; a student that is there may have outlived its base.
+            fresh = [each for each in self.pipeline.students if not self.folder(each).is_dir()]
+            require_models(self.project, fresh)
         if self.work.graph:
             self.generate(self.work.graph, ask="generate" in steps)
             if "filter" in steps:
                 self.filter()
-        for student in self.pipeline.students if "train" in steps else ():
-            self.train(student)
+        if "train" in steps:
+            self.guard.before_training()
+            for student in self.pipeline.students:
+                with self.guard.learning(student):
+                    self.train(student)
+        elif "generate" in steps and self.work.graph:
+            self.guard.after_asking()
         if "evaluate" in steps:
             self.evaluate()
         if "report" in steps:
@@ -103,9 +118,12 @@ class _Run:
 
     def generate(self, graph: Graph, *, ask: bool) -> None:
         """Ask what was not asked, and select this pipeline's samples."""
+        materials = self.work.materials
+        if ask:
+            materials = self.guard.before_asking(materials, graph)
         generated = generate(
             self.corpus,
-            self.work.materials,
+            materials,
             graph,
             run_id=self.outcome.run_id,
             ask=ask,
@@ -149,19 +167,22 @@ class _Run:
             progress=self.listener.progress(f"train {student.name}"),
         )
         self.student_ids[student.name] = student_id
+        self.guard.after_training(student, student_id)
         if result is None:
             return
         self.write_card(student)
         covered = "" if result.coverage is None else f", {result.coverage:.0%} of tokens by kd"
+        if result.certain:
+            covered += f" ({result.certain:.0%} leave no choice)"
         self.did(
             f"trained {student.name}: {result.rows} rows, {result.parameters:,} parameters, "
-            f"{result.seconds:.0f} s{covered}"
+            f"{result.seconds:.0f} s{covered}" + (f"; {lessons.note}" if lessons.note else "")
         )
 
     def write_card(self, student: AnyStudent) -> None:
         """Write the card of a student, with its scores if it has any."""
         use = self.pipeline.use
-        write_model_card(
+        write_card(
             self.corpus,
             self.student_ids[student.name],
             self.folder(student),

@@ -6,17 +6,23 @@ ones make the same student, so it is not trained again.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from synthkd.corpus.evidence.handing import seal_student
+from synthkd.corpus.evidence.sealing import IN_FOLDER
+from synthkd.corpus.evidence.signing import read_signing_key
 from synthkd.corpus.rows import pages, to_json
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.pipeline.lessons import Lessons
 from synthkd.pipeline.paths import locate_base
 from synthkd.records import digest
+from synthkd.reports import write_model_card
+from synthkd.rights.entries import Table
 from synthkd.training import AnyStudent, NewBase, Progress, TrainingResult
 
 _SMALL = 16 * 1024 * 1024  # bytes
@@ -78,6 +84,7 @@ def train_student(
     student_id = identify(student, lessons, project)
     if find_trained(corpus, student_id):
         return Schooled(student_id, None)
+    read_signing_key()  # before hours of training: a key that cannot be read is told at once
     checkpoints = folder.parent / ".checkpoints" / f"{student.name}-{student_id}"
     with corpus.bounded():
         result = locate_base(project, student).train(
@@ -87,6 +94,29 @@ def train_student(
             corpus, student, lessons, result, student_id=student_id, folder=folder, run_id=run_id
         )
     return Schooled(student_id, result)
+
+
+def write_card(
+    corpus: Corpus,
+    student_id: str,
+    folder: Path,
+    *,
+    name: str,
+    use: Mapping[str, Any] | None,
+    table: Table | None = None,
+) -> None:
+    """Write the card of a student, and bind all that is in its folder to what it learned.
+
+    Options are those of `write_model_card`; it is signed where there is a key to sign with.
+
+    Raises:
+        ConfigError: Something cannot be written, or there is no key where one is named.
+    """
+    key = read_signing_key()
+    # Once for the card, which tells of the snapshot, and once for the folder with the card in it.
+    seal_student(corpus, student_id, folder, key=key)
+    write_model_card(corpus, student_id, folder, name=name, use=use, table=table)
+    seal_student(corpus, student_id, folder, key=key)
 
 
 def hash_weights(folder: Path) -> str:
@@ -125,7 +155,8 @@ def _stamp(folder: str | None) -> list[list[str | int]]:
     if folder is None or not Path(folder).is_dir():
         return []
     stamps: list[list[str | int]] = []
-    for path in sorted(path for path in Path(folder).iterdir() if path.is_file()):
+    files = (path for path in Path(folder).iterdir() if path.is_file() and path.name != IN_FOLDER)
+    for path in sorted(files):
         status = path.stat()
         if status.st_size <= _SMALL:
             stamps.append([path.name, hashlib.sha256(path.read_bytes()).hexdigest()])

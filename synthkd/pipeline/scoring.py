@@ -6,7 +6,7 @@ What is asked is a plan like any other, so that a score is paid for once, howeve
 before this one ended.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from synthkd.corpus.store import Corpus
 from synthkd.errors import BudgetError, ConfigError, TeacherError
 from synthkd.pipeline.asking import ask_plan
 from synthkd.pipeline.materials import describe_teacher
+from synthkd.records import Contribution
 from synthkd.teachers.engine import Watch
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.scored import UNSCORED
@@ -52,13 +53,16 @@ def score_samples(
     only_kept: bool = True,
     ledger: Path | None = None,
     watcher: Watch = lambda _standing: None,
+    admit: Callable[[Contribution], None] | None = None,
 ) -> Scored:
     """Have the teacher score every selected sample that has no log-probabilities.
 
     `name` is what the corpus calls the teacher; `form` and `tokenizer` are as in
     `connect_scorers`, `source` and `only_kept` as in `scores.want`, `ledger` as in `ask_plan`.
+    `admit` is asked first, with what the scorer brings.
 
     Raises:
+        RightsError: `admit` refuses it; nothing was sent.
         BudgetError: The budget is spent; what was scored until then is kept.
         ConfigError: That teacher cannot score, or there is no such source.
         TeacherError: It cannot be reached, or ignores that it is to score.
@@ -66,7 +70,10 @@ def score_samples(
     scorers = connect_scorers(options, form, tokenizer)
     _require_source(corpus, source)
     teacher = describe_teacher(name, scorers[0].host, options)
-    profile_id = add_profile(corpus, [replace(teacher, role="scorer", reach="transform")])
+    scorer = replace(teacher, role="scorer", reach="transform")
+    if admit is not None:
+        admit(scorer)
+    profile_id = add_profile(corpus, [scorer])
     with corpus.frugal():
         scored = Scored(*scores.want(corpus, only_kept=only_kept, source=source))
         plan = make_plan(corpus, "score", _plan(corpus, scorers[0]))

@@ -18,14 +18,15 @@ from synthkd.pipeline.adhoc import open_pipeline, read_held_out
 from synthkd.pipeline.document import read_options
 from synthkd.pipeline.examination import Examinee, examine, examine_student
 from synthkd.pipeline.grid import spread
+from synthkd.pipeline.guarding import Guard
 from synthkd.pipeline.lessons import lessons_from_samples
 from synthkd.pipeline.model import Project
 from synthkd.pipeline.preparation import prepare
+from synthkd.pipeline.rights import Rules, Stated
 from synthkd.pipeline.run import Listener
-from synthkd.pipeline.schooling import train_student
+from synthkd.pipeline.schooling import train_student, write_card
 from synthkd.prompts import Prompt
 from synthkd.records import Seed, digest
-from synthkd.reports import write_model_card
 from synthkd.training import AnyStudent
 
 _FEWEST = 20  # held-out rows: with fewer, half of them pick by chance
@@ -80,6 +81,7 @@ class Ground:
     options: EvaluationOptions
     run_id: str
     listener: Listener
+    rules: Rules | None = None
 
 
 def sweep(ground: Ground, students: Sequence[tuple[AnyStudent, Mapping[str, str]]]) -> Swept:
@@ -94,8 +96,15 @@ def sweep(ground: Ground, students: Sequence[tuple[AnyStudent, Mapping[str, str]
             f"student by chance; give {_FEWEST} or more"
         )
     folders = {student.name: ground.home / student.name for student, _ in students}
+    guard = Guard(
+        ground.corpus, ground.rules, ground.listener.say, [student for student, _ in students],
+        ground.project, ground.prompt,
+    )  # fmt: skip
+    guard.before_training()
     for student, _ in students:
-        _train(ground, student, folders[student.name])
+        with guard.learning(student):
+            student_id = _train(ground, student, folders[student.name])
+        guard.after_training(student, student_id)
     metric = ground.options.metrics[0]
     examinees = [
         examine_student(student.name, "student", folders[student.name], ground.options)
@@ -137,7 +146,7 @@ def sweep_pipeline(
         run_id = start_run(corpus, "sweep", {"axes": list(axes), "tokens": tokens})
         ground = Ground(
             corpus, project.corpus.parent / "students", project.folder, work.prompt,
-            held_out.seeds, held_out.sha256, pipeline.evaluation, run_id, listener,
+            held_out.seeds, held_out.sha256, pipeline.evaluation, run_id, listener, work.rules,
         )  # fmt: skip
         swept = sweep(ground, students)
         finish_run(corpus, run_id)
@@ -155,30 +164,33 @@ def sweep_corpus(
     held_out: Path,
     metrics: Sequence[str],
     prompt_file: Path | None,
+    stated: Stated,
 ) -> Swept:
     """Sweep over the options of `student` on every kept sample of a corpus, into `folder`.
 
     Raises:
         ConfigError: The grid, the rows or the samples are not right.
         CorpusError: The corpus cannot be opened.
+        RightsError: A rule objects to the use that is stated.
     """
     students = spread(student, axes, tokens)
     given = {"held_out": {"path": str(held_out)}, "metrics": list(metrics) or None}
     options = read_options(given, (), EvaluationOptions)
+    rules = stated.read(Path.cwd(), listener.say)
     with open_corpus(path, create=False) as corpus:
         prompt, source = read_held_out(corpus, held_out, prompt_file)
         select(corpus, None)
         run_id = start_run(corpus, "sweep", {"axes": list(axes), "tokens": tokens})
         ground = Ground(
             corpus, folder, Path.cwd(), prompt, source.seeds, source.sha256, options, run_id,
-            listener,
+            listener, rules,
         )  # fmt: skip
         swept = sweep(ground, students)
         finish_run(corpus, run_id)
     return swept
 
 
-def _train(ground: Ground, student: AnyStudent, folder: Path) -> None:
+def _train(ground: Ground, student: AnyStudent, folder: Path) -> str:
     lessons = lessons_from_samples(ground.corpus, student)
     done = train_student(
         ground.corpus,
@@ -190,9 +202,10 @@ def _train(ground: Ground, student: AnyStudent, folder: Path) -> None:
         progress=ground.listener.progress(f"train {student.name}"),
     )
     if done.result:
-        write_model_card(ground.corpus, done.student_id, folder, name=student.name, use=None)
+        write_card(ground.corpus, done.student_id, folder, name=student.name, use=None)
         note = f"; {lessons.note}" if lessons.note else ""
         ground.listener.say(f"trained {student.name}: {done.result.tokens:,} tokens{note}")
+    return done.student_id
 
 
 def _measure(

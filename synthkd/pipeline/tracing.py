@@ -6,6 +6,27 @@ from typing import Any
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 
+# What the last checks said of a sample, a row for each use and reason; what is said of all
+# samples together (*) is said of it too.
+_REASONS = """
+    WITH said AS (
+        SELECT c.check_id, c.gate, c.use, c.policy, CAST(v.detail -> '$.reasons' AS JSON[]) AS told
+        FROM store.checks c JOIN store.check_verdicts v USING (check_id)
+        JOIN store.samples s ON s.sample_id = ?
+        LEFT JOIN store.scores r ON r.request_key = s.request_key AND s.completion IS NULL
+        WHERE (v.profile_id = '*' OR (v.profile_id = s.profile_id
+            AND v.scorer_id IS NOT DISTINCT FROM r.profile_id))
+        AND c.group_id = (
+            SELECT group_id FROM store.checks ORDER BY checked_at DESC, group_id LIMIT 1)
+    )
+    SELECT DISTINCT use, policy, gate, check_id, r ->> 'code' AS code, r ->> 'severity' AS severity,
+        r ->> 'because' AS because, r ->> 'rule' AS rule, r ->> 'contributor' AS contributor,
+        r ->> 'clause' AS clause, r ->> 'effective' AS effective, r ->> 'captured' AS captured,
+        r ->> 'url' AS url, r ->> 'verification' AS verification, r ->> 'grade' AS grade,
+        r ->> 'waived_by' AS waived_by
+    FROM (SELECT * EXCLUDE (told), unnest(told) AS r FROM said) ORDER BY check_id, code
+"""
+
 
 def trace(corpus: Corpus, sample_id: str) -> dict[str, Any]:
     """Return where the sample came from and where it went, as plain values.
@@ -15,7 +36,7 @@ def trace(corpus: Corpus, sample_id: str) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such sample, or there are several.
     """
-    key = _find(corpus, sample_id)
+    key = find_sample(corpus, sample_id)
     (sample,) = _rows(corpus, "SELECT * FROM samples WHERE sample_id = ?", key)
     by_request = sample["request_key"]
     return {
@@ -57,7 +78,20 @@ def trace(corpus: Corpus, sample_id: str) -> dict[str, Any]:
         "contributions": _rows(
             corpus, "SELECT * FROM contributions WHERE sample_id = ? ORDER BY role", key
         ),
+        "shown": _rows(
+            corpus,
+            "SELECT source_id, seed_id, from_sample_id FROM store.shown WHERE sample_id = ? "
+            "ORDER BY ALL",
+            key,
+        ),
+        "overlaps": _rows(
+            corpus,
+            "SELECT role, name, max_span, containment_ppm FROM store.overlaps "
+            "WHERE sample_id = ? ORDER BY ALL",
+            key,
+        ),
         "rights": _rows(corpus, "SELECT * FROM rights WHERE sample_id = ?", key),
+        "reasons": _rows(corpus, _REASONS, key),
         "verdicts": _rows(
             corpus,
             "SELECT filter, keep, reason, score FROM store.verdicts WHERE sample_id = ? "
@@ -71,10 +105,29 @@ def trace(corpus: Corpus, sample_id: str) -> dict[str, Any]:
             "ORDER BY s.created_at",
             key,
         ),
+        "snapshots": _rows(
+            corpus,
+            "SELECT s.snapshot_id, s.purpose, s.taken_at, s.root, r.record_hash "
+            "FROM store.records r JOIN store.snapshot_leaves USING (record_hash) "
+            "JOIN store.snapshots s USING (snapshot_id) WHERE r.sample_id = ? ORDER BY s.taken_at",
+            key,
+        ),
+        "exports": _rows(
+            corpus,
+            "SELECT DISTINCT e.export_id, e.path, e.format, e.recipient, e.exported_at "
+            "FROM store.records r JOIN store.snapshot_leaves l USING (record_hash) "
+            "JOIN store.exports e USING (snapshot_id) WHERE r.sample_id = ? ORDER BY e.exported_at",
+            key,
+        ),
     }
 
 
-def _find(corpus: Corpus, sample_id: str) -> str:
+def find_sample(corpus: Corpus, sample_id: str) -> str:
+    """Return the id of the one sample whose id is `sample_id`, or begins so.
+
+    Raises:
+        ConfigError: There is none, or there are several.
+    """
     found = corpus.db.execute(
         "SELECT sample_id FROM store.samples WHERE starts_with(sample_id, ?) LIMIT 2", [sample_id]
     ).fetchall()
@@ -95,7 +148,7 @@ def _rows(corpus: Corpus, query: str, key: str) -> list[dict[str, Any]]:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """Return `row` with its JSON columns read."""
-    for name in ("messages", "parameters", "fields"):
+    for name in ("messages", "parameters", "fields", "use"):
         if isinstance(row.get(name), str):
             row[name] = json.loads(row[name])
     return row

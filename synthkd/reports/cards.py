@@ -4,25 +4,32 @@ A card repeats what the corpus recorded, and claims nothing beyond it. A license
 named only where everything that went in came under the same one.
 """
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from ruamel.yaml import YAML
-
+from synthkd.corpus.evidence.sealing import IN_FOLDER
 from synthkd.corpus.samples import read_funnel
 from synthkd.corpus.store import Corpus
-from synthkd.records import Json
 from synthkd.reports import facts
+from synthkd.reports.checked import read_checked
+from synthkd.reports.credits import Credit, find_licenses, read_credits
 from synthkd.reports.facts import Row, query
-from synthkd.reports.writing import escape_markdown, make_line, make_visible, shorten, write_whole
+from synthkd.reports.markdown import fence, render, to_yaml
+from synthkd.reports.owed import find_bound
+from synthkd.reports.scope import KEPT, Scope, of_student
+from synthkd.reports.writing import make_line, shorten, write_whole
+from synthkd.rights.entries import Table
+from synthkd.rights.table import read_table
 
+_CLIENTS = "LicenseRef-client"  # under somebody's contract; whose, a card does not tell
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_DATASET = re.compile(
+    r"https?://(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)", re.ASCII
+)
 _SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"]
 # The SPDX identifiers that the hub takes, in lower case as it does; it refuses all others.
 _HUB_LICENSES = frozenset({
@@ -47,16 +54,24 @@ _COLUMNS = {
     "rationale": "the reasoning in the completion",
     "answer": "the answer in the completion",
     "reference": "the right answer, where the source has one",
+    "verdict": "what the last check of rights said of it",
 }
 
 
 def write_model_card(
-    corpus: Corpus, student_id: str, folder: Path, *, name: str, use: Mapping[str, Any] | None
+    corpus: Corpus,
+    student_id: str,
+    folder: Path,
+    *,
+    name: str,
+    use: Mapping[str, Any] | None,
+    table: Table | None = None,
 ) -> None:
     """Write the card of a student, titled `name`, to `README.md` in its folder.
 
     `use` is what it is for; a client's name stays out, since a card travels with the
-    weights. Scores are in it if the student was measured before.
+    weights, and so do the names of a client's sources. Scores are in it if the student was
+    measured before; `table` is what terms are looked up in.
 
     Raises:
         ConfigError: It cannot be written.
@@ -68,13 +83,12 @@ def write_model_card(
         [student_id],
     )
     options = json.loads(student["options"])
-    made_from = facts.read_contributions(
-        corpus, "SELECT sample_id FROM store.student_samples WHERE student_id = ?", [student_id]
-    )
+    scope = of_student(corpus, student_id)
+    made_from = _withhold(scope.made_from)
     is_new, gold = student["base"] == "from_scratch", options.get("gold")
-    license_ = (
-        _agree(made_from, gold) if is_new and _has_own_tokenizer(options, made_from) else None
-    )
+    is_told = (is_new and _has_own_tokenizer(options, made_from)) or _has_base(made_from)
+    license_ = _agree(made_from, gold) if is_told else None
+    credits_, _ = read_credits(scope)
     front = {
         **_name_license(license_),
         "library_name": "transformers",
@@ -83,24 +97,36 @@ def write_model_card(
     }
     if _is_hub_id(student["base"], folder):
         front |= {"base_model": student["base"], "base_model_relation": "finetune"}
-    card = _ENVIRONMENT.get_template("model_card.md.j2").render(
-        front=_to_yaml(front),
+    if datasets := _find_datasets(credits_):
+        front["datasets"] = datasets
+    card = render(
+        "model_card.md.j2",
+        front=to_yaml(front),
         name=name,
         student=student,
         start="random weights" if is_new else shorten(student["base"]),
-        has_base=not is_new,
+        is_base_unknown=not (is_new or _has_base(made_from)),
         gold=gold,
         use=", ".join(f"{k} {v}" for k, v in (use or {}).items() if v and k != "client"),
-        options=_fence(options),
+        options=fence(options),
         made_from=made_from,
         license=license_,
         scores=_read_own_scores(corpus, student_id),
+        seal=IN_FOLDER if (folder / IN_FOLDER).is_file() else "",
+        snapshots=scope.snapshots,
+        **_tell_rights(scope, table),
     )
     write_whole(folder / "README.md", card)
 
 
 def write_dataset_card(
-    corpus: Corpus, path: Path, *, name: str, rows: int, columns: Sequence[str]
+    corpus: Corpus,
+    path: Path,
+    *,
+    name: str,
+    rows: int,
+    columns: Sequence[str],
+    table: Table | None = None,
 ) -> None:
     """Write the card of an export of `rows` of the selected samples to `path`.
 
@@ -109,14 +135,14 @@ def write_dataset_card(
     """
     with facts.selected(corpus):
         generated, kept = facts.count_samples(corpus)
-        exported = "SELECT sample_id FROM selection"
-        if rows <= kept:
-            exported += " WHERE sample_id IN (SELECT sample_id FROM kept)"
-        made_from = facts.read_contributions(corpus, exported)
+        scope = Scope(corpus, KEPT if rows <= kept else "SELECT sample_id FROM selection")
+        made_from = _withhold(scope.made_from)
+        credits_, _ = read_credits(scope)
         funnel = [
             (label, judged, kept, ", ".join(f"{reason} {n:,}" for reason, n in reasons.items()))
             for label, judged, kept, reasons in read_funnel(corpus)
         ]
+        rights = _tell_rights(scope, table)
     license_ = _agree(made_from, None)
     front = {
         **_name_license(license_),
@@ -125,8 +151,11 @@ def write_dataset_card(
         "task_categories": ["text-generation"],
         "tags": ["synthetic", "distillation", "synthkd"],
     }
-    card = _ENVIRONMENT.get_template("dataset_card.md.j2").render(
-        front=_to_yaml(front),
+    if sources := _find_datasets(credits_):
+        front["source_datasets"] = sources
+    card = render(
+        "dataset_card.md.j2",
+        front=to_yaml(front),
         name=name,
         rows=rows,
         columns={column: _COLUMNS.get(column, "") for column in columns},
@@ -135,13 +164,49 @@ def write_dataset_card(
         license=license_,
         generated=generated,
         funnel=funnel,
+        **rights,
     )
     write_whole(path, card)
 
 
+def _tell_rights(scope: Scope, table: Table | None) -> dict[str, Any]:
+    """Return what the section on rights shows, and the texts that have to be shown."""
+    on = datetime.now(UTC).date()
+    checked = read_checked(scope, on)
+    bound = find_bound(scope.made_from, table or read_table(), on)
+    owed = bound.owed(checked.obligations if checked else None)
+    shown = [each.value for each in owed if each.kind == "DISPLAY" and each.is_asked is not False]
+    return {
+        "checked": checked,
+        "total": scope.count,
+        "owed": owed,
+        "shown": list(dict.fromkeys(text for text in shown if text)),
+        "entries": bound.entries,
+        "stale": bound.stale,
+        "unread": bound.unread,
+    }
+
+
+def _withhold(made_from: Sequence[Row]) -> list[Row]:
+    """Return `made_from` without what would tell whose contracts it is under."""
+    hidden = {"name": "a client's source", "license": _CLIENTS, "terms": _CLIENTS, "client": ""}
+    return [{**row, **hidden} if row["client"] else row for row in made_from]
+
+
+def _has_base(made_from: Sequence[Row]) -> bool:
+    return any(row["role"] == "base" for row in made_from)
+
+
+def _find_datasets(credits_: Sequence[Credit]) -> list[str]:
+    """Return the ids of the sources that are datasets on the hub."""
+    found = [_HUB_DATASET.match(credit.uri) for credit in credits_]
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
 def _agree(made_from: Sequence[Row], gold: Mapping[str, str] | None) -> str | None:
     """Return the license that all that went in came under; None if there is no such one."""
-    licenses = {gold["license"]} if gold else {row["license"] for row in made_from}
+    licenses = {gold["license"]} if gold else set()
+    licenses |= {row["license"] for row in made_from}
     is_known = not any(row["terms"] == "unknown" for row in made_from)
     license_ = licenses.pop() if len(licenses) == 1 else ""
     # An expression leaves a choice open, and NOASSERTION says nothing.
@@ -161,7 +226,9 @@ def _name_license(license_: str | None) -> dict[str, str]:
         return {"license": "other", "license_name": "see-terms", "license_link": "README.md"}
     if license_.lower() in _HUB_LICENSES:
         return {"license": license_.lower()}
-    return {"license": "other", "license_name": make_line(license_.lower())}
+    named = {"license": "other", "license_name": make_line(license_.lower())}
+    address = find_licenses(license_).get(license_)
+    return named | ({"license_link": address} if address else {})
 
 
 def _is_hub_id(base: str, folder: Path) -> bool:
@@ -188,48 +255,3 @@ def _read_own_scores(corpus: Corpus, student_id: str) -> list[Row]:
         """,
         [student_id],
     )
-
-
-def _to_yaml(front: Mapping[str, Json]) -> Markup:
-    out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.allow_unicode = True
-    yaml.dump(dict(front), out)
-    return Markup(out.getvalue().rstrip("\n"))  # noqa: S704 written by a YAML writer
-
-
-def _fence(options: Json) -> Markup:
-    """Return `options` as a code block that nothing inside it can end."""
-    text = make_visible(json.dumps(_hide_paths(options), indent=2, ensure_ascii=False))
-    longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
-    ticks = "`" * max(3, longest + 1)
-    return Markup(f"{ticks}json\n{text}\n{ticks}")  # noqa: S704 a code block is text
-
-
-def _hide_paths(value: Json) -> Json:
-    """Return `value` without what is not set and without paths on this machine."""
-    if isinstance(value, dict):
-        return {key: _hide_paths(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_hide_paths(item) for item in value]
-    return shorten(value) if isinstance(value, str) else value
-
-
-def _show(value: object) -> object:
-    return value if isinstance(value, Markup) else escape_markdown(str(value))
-
-
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("synthkd.reports", "."),
-    autoescape=False,  # noqa: S701 Markdown has escapes of its own, which `finalize` writes
-    finalize=_show,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-_ENVIRONMENT.filters |= {
-    "shorten": shorten,
-    "figure": lambda number: "not known" if number is None else f"{number:.3f}",
-}

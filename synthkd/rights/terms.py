@@ -2,89 +2,31 @@
 
 Terms have two layers, and both bind: the license of the weights, and the channel,
 which is whoever serves them. A model on this machine has no channel; a model that
-only its maker serves has no weights to license.
+only its maker serves has no weights to license. A folder on this machine is also
+bound by what its files say that it was made from.
 
 What nobody has read is `unknown`. That is no error here: it is recorded, and later
 allows nothing.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from fnmatch import fnmatchcase
-from functools import cache
-from importlib.resources import files
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from synthkd.rights.licenses import License, read_license
-from synthkd.rights.model_names import normalize_model, short_name
+from synthkd.records import Contribution
+from synthkd.rights.cards import find_folder, read_card
+from synthkd.rights.entries import Entry, Table
+from synthkd.rights.licenses import read_license
+from synthkd.rights.model_names import short_name
+from synthkd.rights.table import read_table
 
 UNKNOWN = "unknown"
+
 _LOCAL = frozenset({"localhost", "local", "self-hosted"})
-
-
-class Entry(BaseModel):
-    """What somebody read: which terms, of which day, and how much of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    license: License
-    effective: date | None = None
-    captured: date | None = None
-    url: str
-    verification: Literal["read", "excerpt", "secondary", "unread"]
-    summary: str
-
-
-class Channel(Entry):
-    """The terms of who serves a model."""
-
-    hosts: tuple[str, ...]
-    own_models: tuple[str, ...] = ()
-
-    def is_at(self, hostname: str) -> bool:
-        """Say whether these are the terms of `hostname`."""
-        return any(fnmatchcase(hostname, pattern) for pattern in self.hosts)
-
-    def makes(self, model: str) -> bool:
-        """Say whether `model` is one that only this channel serves."""
-        return any(re.match(pattern, short_name(model)) for pattern in self.own_models)
-
-
-class Weights(Entry):
-    """The terms that come with published weights."""
-
-    models: str
-
-    def is_of(self, model: str) -> bool:
-        """Say whether these are the terms of `model`, under any of its usual spellings."""
-        return re.fullmatch(self.models, normalize_model(model)) is not None
-
-    def is_in(self, model: str) -> bool:
-        """Say whether the name of `model` names these weights, e.g. as what it was tuned from."""
-        return re.search(rf"(?:^|-)(?:{self.models})(?:-|$)", normalize_model(model)) is not None
-
-
-class Table(BaseModel):
-    """All that was read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal["synthkd/teacher-terms/1"] = Field(alias="schema")
-    compiled: date
-    channels: tuple[Channel, ...]
-    weights: tuple[Weights, ...]
-
-    def has_read(self, ids: Iterable[str]) -> bool:
-        """Say whether somebody has read the terms of every one of `ids`."""
-        unread = {e.id for e in (*self.channels, *self.weights) if e.verification == "unread"}
-        return unread.isdisjoint(ids)
+_DECLARED = "declared:"
+_NO_MODELS = frozenset({"seed", "prompt", "few_shot", "reviewer"})  # their license is all there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +34,15 @@ class Terms:
     """What binds a teacher's answers: the ids of the entries that apply, layer by layer.
 
     `name` is `unknown` unless every layer is known. `channel` is None on this machine;
-    `weights` are empty for a model that only its maker serves.
+    `weights` are empty for a model that only its maker serves. `grade` is `inferred` where
+    only the files of a folder tell what it was made from.
     """
 
     weights: tuple[str, ...]
     channel: str | None
     licenses: tuple[str, ...]
     name: str
+    grade: Literal["declared", "inferred"] = "declared"
 
     @property
     def is_known(self) -> bool:
@@ -110,10 +54,15 @@ class Terms:
         """One SPDX expression for all of it; NOASSERTION, SPDX's word, where that is unknown."""
         if not self.is_known:
             return "NOASSERTION"
-        return " AND ".join(f"({each})" if " OR " in each else each for each in self.licenses)
+        told = [each for each in self.licenses if each != "NONE"] or ["NONE"]
+        if len(told) == 1:
+            return told[0]
+        return " AND ".join(f"({each})" if " OR " in each else each for each in told)
 
 
-def resolve_terms(model: str, host: str, *, stated: str | None = None) -> Terms:
+def resolve_terms(
+    model: str, host: str, *, stated: str | None = None, tier: str = "", table: Table | None = None
+) -> Terms:
     """Return the terms under which `model` answers when `host` serves it.
 
     >>> resolve_terms("meta-llama/Llama-3.1-70B-Instruct", "https://api.together.xyz/v1").name
@@ -122,40 +71,155 @@ def resolve_terms(model: str, host: str, *, stated: str | None = None) -> Terms:
     'unknown'
 
     Args:
-        model: As the host knows it, a hub id, or a folder.
+        model: As the host knows it, a hub id, or a folder. Of a folder on this machine, the
+            card and the configs are read: the license it declares, and the bases it names,
+            whose terms come on top.
         host: A host name, a URL, or a short name of the table such as `together`;
             `localhost` for a model in this process or on this machine.
         stated: The license that the user states for a model of their own. It comes on
             top of the terms of the weights that the model's name names, and cannot
             stand in for those of a model that only its maker serves.
+        tier: The tier of the host's service, e.g. `paid`, where its terms depend on it.
+        table: What was read; by default what ships with synthkd.
 
     Raises:
         ValueError: `stated` is no license.
     """
-    table = read_table()
+    table = table or read_table()
     hostname = _read_hostname(host)
     is_local = _is_local(hostname) and not _is_forwarded(model)
-    channel = None if is_local else next((c for c in table.channels if c.is_at(hostname)), None)
+    channel = None if is_local else table.find_channel(hostname, tier)
     is_own = channel is not None and channel.makes(model)
     declared = read_license(stated) if stated is not None else None
-    weights = {} if is_own else _find_weights(table, model, declared)
-    licenses = weights | ({channel.id: channel.license} if channel else {})
-    is_known = (is_local or channel is not None) and (is_own or bool(weights))
+    found = _Found({}, is_known=is_own)
+    if is_local:
+        found = _find_local(table, model, declared, frozenset())
+    elif not is_own:
+        found = _find_weights(table, model, declared)
+    if channel is not None and channel.passes_on and not found.licenses:
+        found = _find_maker(table, model)
+    licenses = found.licenses | ({channel.id: channel.license} if channel else {})
+    is_known = (is_local or channel is not None) and found.is_known
     return Terms(
-        weights=tuple(weights),
+        weights=tuple(found.licenses),
         channel=channel.id if channel else None,
         licenses=tuple(dict.fromkeys(licenses.values())),
         name=" + ".join(licenses) if is_known and table.has_read(licenses) else UNKNOWN,
+        grade="inferred" if found.is_inferred else "declared",
     )
 
 
-def _find_weights(table: Table, model: str, declared: str | None) -> dict[str, str]:
-    """Return the license of each entry that applies to the weights of `model`, by its id."""
+def find_entry(name: str, table: Table | None = None) -> Entry | None:
+    """Return the entry of the model, or of the host, that goes by `name`; None if nobody read it.
+
+    >>> find_entry("llama3.1:8b-q4_K_M").id, find_entry("https://api.openai.com/v1").provider
+    ('llama-3.1', 'openai')
+
+    A model that is published is found by its weights, any other by its maker. Who else may
+    serve it, a name does not say: for all that applies, ask `resolve_terms`.
+    """
+    table = table or read_table()
+    weights = (entry for entry in table.weights if entry.is_of(name))
+    makers = (entry for entry in table.channels if entry.makes(name))
+    hostname = _read_hostname(name)
+    is_model = "/" in name and "//" not in name and "." not in hostname
+    if _is_local(hostname):
+        hostname = "localhost"
+    there = None if is_model else table.find_channel(hostname)
+    return next(weights, None) or next(makers, None) or there
+
+
+def find_entries(
+    contribution: Contribution, table: Table | None = None
+) -> tuple[Entry, ...] | None:
+    """Return the entries that bind `contribution`, or None where nobody has read all of them.
+
+    What was unknown when it was recorded is looked up anew: somebody may have read it since.
+    What is no model has no entries: its license is all there is.
+    """
+    table = table or read_table()
+    if contribution.role in _NO_MODELS:
+        return ()
+    ids = contribution.terms
+    if ids == UNKNOWN:
+        ids = _resolve_anew(contribution, table)
+    if ids == contribution.license:
+        return ()
+    entries: list[Entry] = []
+    for entry_id in ids.split(" + "):
+        if entry_id.startswith(_DECLARED):
+            continue
+        found = table.find_id(entry_id)
+        if not found or not table.has_read(entry.id for entry in found):
+            return None
+        entries += found
+    return tuple(entries)
+
+
+def spell_staleness(entry: Entry, on: date) -> str:
+    """Return how old the copy of `entry` is on the day `on`, in one line.
+
+    "copy captured 2025-12-01 (stale: 356 days)"
+    """
+    if entry.as_of is None:
+        return "copy undated"
+    told = f"copy captured {entry.captured}" if entry.captured else f"text of {entry.effective}"
+    days = (on - entry.as_of).days
+    return f"{told} (stale: {days} days)" if entry.is_stale(on) else f"{told} ({days} days old)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The licenses of weights by the ids of their entries, and whether that is all of them."""
+
+    licenses: dict[str, str]
+    is_known: bool
+    is_inferred: bool = False
+
+
+def _find_weights(table: Table, model: str, declared: str | None) -> _Found:
+    """Return the entries that apply to the weights of `model`, by its name."""
     found = {entry.id: entry.license for entry in table.weights if entry.is_of(model)}
     if declared is None or (not found and any(c.makes(model) for c in table.channels)):
-        return found
+        return _Found(found, bool(found))
     bases = {entry.id: entry.license for entry in table.weights if entry.is_in(model)}
-    return found | bases | {f"declared:{declared}": declared}
+    return _Found(found | bases | {f"{_DECLARED}{declared}": declared}, is_known=True)
+
+
+def _find_maker(table: Table, model: str) -> _Found:
+    """Return the terms that somebody else passes on: those of who alone makes `model`."""
+    maker = next((channel for channel in table.channels if channel.makes(model)), None)
+    return _Found({maker.id: maker.license} if maker else {}, is_known=maker is not None)
+
+
+def _find_local(table: Table, model: str, declared: str | None, seen: frozenset[str]) -> _Found:
+    """Return the entries that apply to `model` on this machine, those of its bases included."""
+    folder = find_folder(model)
+    card = read_card(folder) if folder else None
+    if folder is None or card is None:
+        return _find_weights(table, model, declared)
+    named = _find_weights(table, model, declared or card.license)
+    seen |= {str(folder)}
+    bases = [
+        _find_local(table, base, None, seen)
+        for base in card.bases
+        if str(find_folder(base)) not in seen
+    ]
+    licenses = dict(named.licenses)
+    for base in bases:
+        licenses |= base.licenses
+    is_known = (named.is_known or bool(bases)) and all(base.is_known for base in bases)
+    return _Found(licenses, is_known, is_inferred=is_known and not named.is_known)
+
+
+def _resolve_anew(contribution: Contribution, table: Table) -> str:
+    """Return the terms of what was recorded as unknown, by its name without its provider too."""
+    inner = contribution.name.partition("/")[2]
+    for name in filter(None, (contribution.name, inner)):
+        terms = resolve_terms(name, contribution.host, tier=contribution.tier, table=table)
+        if terms.is_known:
+            return terms.name
+    return UNKNOWN
 
 
 def _read_hostname(host: str) -> str:
@@ -182,12 +246,3 @@ def _is_local(hostname: str) -> bool:
 def _is_forwarded(model: str) -> bool:
     """Say whether a server on this machine sends `model` elsewhere: Ollama's cloud models."""
     return short_name(model).endswith((":cloud", "-cloud"))
-
-
-@cache
-def read_table() -> Table:
-    """Return the table that ships with synthkd; it is read once."""
-    from ruamel.yaml import YAML
-
-    text = files("synthkd.rights").joinpath("teacher_terms.yaml").read_text(encoding="utf-8")
-    return Table.model_validate(YAML(typ="safe", pure=True).load(text))

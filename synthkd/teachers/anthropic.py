@@ -171,6 +171,7 @@ def _read(answer: dict[str, Any]) -> Completion:
         cached_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=(usage.get("output_tokens_details") or {}).get("thinking_tokens"),
+        served_model=str(answer.get("model") or ""),
     )
 
 

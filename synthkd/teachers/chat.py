@@ -61,12 +61,17 @@ class _Usage(Struct):
     completion_tokens_details: _CompletionDetails | None = None
 
 
-class _OneChoice(Struct):
+class _Served(Struct, kw_only=True):
+    model: str | None = None
+    provider: str | None = None  # of OpenRouter: to whom it passed the request on
+
+
+class _OneChoice(_Served):
     choices: tuple[_Choice]
     usage: _Usage | None = None
 
 
-class _Choices(Struct):
+class _Choices(_Served):
     choices: list[Raw]
     usage: _Usage | None = None
 
@@ -132,12 +137,12 @@ def _read(body: bytes, index: int) -> Completion:
         with suppress(ValidationError):
             answer = _decode_one(body)
             choice = answer.choices[0]
-            return _complete(choice, _entries(choice), answer.usage, _ALL)
+            return _complete(choice, _entries(choice), answer.usage, _ALL, answer)
     several = _decode_choices(body)
     choice = _decode_choice(several.choices[index])
     unread = [_decode_unread(each).logprobs for each in several.choices]
     counts = [len(logprobs.content or ()) if logprobs else 0 for logprobs in unread]
-    return _complete(choice, _entries(choice), several.usage, _part(index, counts))
+    return _complete(choice, _entries(choice), several.usage, _part(index, counts), several)
 
 
 def _entries(choice: _Choice) -> Sequence[Entry]:
@@ -167,7 +172,9 @@ def _read_loosely(body: bytes, index: int) -> Completion:
         entries = [loosen(entry) for entry in contents[index]]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         entries = []
-    return _complete(choice, entries, usage, _part(index, [len(each) for each in contents]))
+    named = {name: answer.get(name) for name in _Served.__struct_fields__}
+    served = _pick(_Served, {k: name for k, name in named.items() if isinstance(name, str)})
+    return _complete(choice, entries, usage, _part(index, [len(each) for each in contents]), served)
 
 
 def _pick(kind: type[S], given: Mapping[str, Any]) -> S:
@@ -195,7 +202,11 @@ def _part(index: int, counts: Sequence[int]) -> _Share:
 
 
 def _complete(
-    choice: _Choice, entries: Sequence[Entry], usage: _Usage | None, share: _Share
+    choice: _Choice,
+    entries: Sequence[Entry],
+    usage: _Usage | None,
+    share: _Share,
+    served: _Served,
 ) -> Completion:
     message, finish_reason = choice.message, choice.finish_reason or "unknown"
     text, thinking = message.content, message.reasoning_content or message.reasoning or None
@@ -226,4 +237,6 @@ def _complete(
         cache_write_tokens=share.of_prompt(prompt.cache_write_tokens),
         reasoning_tokens=share.of_completion(completion.reasoning_tokens),
         token_ids=choice.token_ids,
+        served_model=served.model or "",
+        served_by=served.provider or "",
     )

@@ -45,6 +45,9 @@ class TeacherOptions(BaseModel):
     host: str | None = Field(
         default=None, description="Who serves it, when base_url does not say; rights depend on it."
     )
+    tier: Literal["paid", "unpaid"] | None = Field(
+        default=None, description="Of the host's service; the terms of some depend on it."
+    )
     parameters: Mapping[str, Any] = Field(
         default_factory=dict,
         description="Sent as written, e.g. {temperature: 0.7, max_tokens: 400}.",

@@ -120,6 +120,7 @@ def _read(answer: dict[str, Any]) -> Completion:
         cached_tokens=read.get("cached_tokens"),
         cache_write_tokens=read.get("cache_write_tokens"),
         reasoning_tokens=written.get("reasoning_tokens"),
+        served_model=str(answer.get("model") or ""),
     )
 
 

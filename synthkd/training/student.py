@@ -19,7 +19,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkd.errors import ConfigError, MissingExtraError
-from synthkd.rights.licenses import License
+from synthkd.rights.facts import Facts
 from synthkd.training.following import count_processes, quieten_processes
 
 Need = Literal["logprobs", "draws", "parts", "pairs"]
@@ -153,11 +153,10 @@ class NewBase(_Options):
     from_scratch: FromScratch = Field(description="Its size and tokenizer; {} is fine.")
 
 
-class Gold(_Options):
+class Gold(Facts):
     """Gold rows to train on in place of the teacher's samples: the baseline without a teacher."""
 
     path: str = Field(description="A JSONL file with the columns of the sources.")
-    license: License = Field(description="Its SPDX license identifier.")
     limit: int | None = Field(
         default=None, ge=1, description="Use only so many rows, spread evenly over the file."
     )

@@ -355,6 +355,7 @@ def test_the_schema_describes_every_option(synthkd: Call) -> None:
         "name",
         "corpus",
         "use",
+        "rights",
         "sources",
         "prompt",
         "teacher",

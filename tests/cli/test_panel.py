@@ -93,6 +93,17 @@ def test_draining_says_what_is_waited_for_and_what_ctrl_c_does_now() -> None:
     assert "1 answer that is paid for" in describe(stand(is_draining=True, in_flight=1))[-1]
 
 
+def test_a_student_that_is_measured_is_slow_itself_and_nobody_pays_for_it() -> None:
+    measured = stand(step="evaluate small", bottleneck="teacher", is_draining=True, in_flight=2)
+
+    said = describe(measured)
+
+    assert "bottleneck: small" in said
+    assert said[-1] == (
+        "draining: waiting for 2 answers that are being written; Ctrl-C again stops now"
+    )
+
+
 def test_what_a_teacher_says_steers_nothing() -> None:
     said = "[red]high[/red] \x1b[2J\x1b]0;owned\x07 \u202e\nagain"
     hostile = stand(bottleneck=said, failed={said: 1})

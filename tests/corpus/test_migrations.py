@@ -8,12 +8,17 @@ import duckdb
 import pytest
 
 from synthkd.corpus import ledger
+from synthkd.corpus.check_rows import write_checks
+from synthkd.corpus.checks import judge_profiles, read_profiles
 from synthkd.corpus.journal import pack
 from synthkd.corpus.logprobs import CODEC, encode
 from synthkd.corpus.migrations import MIGRATIONS
 from synthkd.corpus.samples import read_samples, select
 from synthkd.corpus.store import Corpus, open_corpus, read_corpus
 from synthkd.records import Completion
+from synthkd.rights.policy import choose_policy
+from synthkd.rights.table import read_table
+from synthkd.rights.use import Use
 from synthkd.teachers import plain
 from synthkd.teachers.reading import read_attempt
 from tests.corpus.builders import add_answer, make_logprobs, make_request
@@ -138,6 +143,20 @@ def test_contributions_and_rights_are_those_of_each_sample(corpus: Corpus) -> No
 
     verdicts = corpus.db.execute("SELECT sample_id, verdict FROM rights ORDER BY ALL").fetchall()
     assert verdicts == [("s0", "deny"), ("s1", "review"), ("s2", "deny")]
+
+
+def test_an_old_corpus_is_judged_and_what_nobody_recorded_is_denied(corpus: Corpus) -> None:
+    use = Use(purpose="commercial")
+    profiles = read_profiles(corpus, only_selected=False)
+
+    check = judge_profiles(profiles, use, choose_policy(use), read_table())
+    write_checks(corpus, "check", [check])
+
+    assert check.samples == 4
+    facts = corpus.db.execute("SELECT DISTINCT grade, span, client FROM contributions").fetchall()
+    assert facts == [("declared", 0, "")]
+    verdicts = corpus.db.execute("SELECT sample_id, verdict FROM rights ORDER BY ALL").fetchall()
+    assert verdicts == [("bare", "deny"), ("s0", "deny"), ("s1", "allow"), ("s2", "deny")]
 
 
 def test_equal_sets_of_contributions_are_written_once(corpus: Corpus) -> None:

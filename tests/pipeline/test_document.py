@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from synthkd.errors import ConfigError
-from synthkd.pipeline.document import Document, read_document, validate
+from synthkd.pipeline.document import Document, read_document, read_options, validate
 
 
 class Inner(BaseModel):
@@ -90,6 +90,20 @@ def test_values_set_on_the_command_line_win_and_are_told_by_name(tmp_path: Path)
     assert (outer.inner.words, outer.items[0].words, outer.inner.country) == (7, 9, "no")
     with pytest.raises(ConfigError, match=r"--set inner\.words: inner\.words is -1"):
         validate(read(tmp_path, text, "inner.words=-1"), Outer)
+
+
+def test_what_is_wrong_is_said_as_yaml_says_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(read(tmp_path, "name: null\ninner: {words: true}\nitems: []\n"), Outer)
+
+    assert "p.yaml:1: name is null; it must be text" in caught.value.mistakes[0]
+
+
+def test_what_the_command_line_lacks_is_not_said_of_a_pipeline() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_options({"low": 1}, [], Pair)
+
+    assert caught.value.mistakes == ("the command line: it has no 'high'; add --set high=VALUE",)
 
 
 @pytest.mark.parametrize("setting", ["words", "=1", "name.x.y=1", "items[4].words=1", "items.a=1"])

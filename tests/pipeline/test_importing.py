@@ -14,6 +14,7 @@ from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.generation import Generated
 from synthkd.pipeline.importing import import_file
 from synthkd.prompts import read_prompt
+from synthkd.rights.facts import Facts
 
 ROOT = Path(__file__).resolve().parents[2]
 RATIONALES = ROOT.parent / "shared" / "data" / "dss_palm_rationales" / "cqa"
@@ -32,8 +33,8 @@ def write(tmp_path: Path, *rows: dict) -> Path:
 
 
 def take_in(corpus: Corpus, path: Path, **how: object) -> Generated:
-    fields = {"license": "MIT", "model": "openai/gpt-4o", "host": "api.openai.com", "run_id": "run"}
-    return import_file(corpus, path, **{**fields, **how})
+    fields = {"facts": Facts(license="MIT"), "model": "openai/gpt-4o", "host": "api.openai.com"}
+    return import_file(corpus, path, **{**fields, "run_id": "run", **how})
 
 
 def texts(corpus: Corpus) -> list[tuple[str, str]]:
@@ -139,7 +140,7 @@ def test_real_rationales_split_and_match_as_often_as_counted_by_hand(
     )
 
     take_in(
-        corpus, path, license="Apache-2.0", model="google/palm-540b", host="",
+        corpus, path, facts=Facts(license="Apache-2.0"), model="google/palm-540b", host="",
         prompt=read_prompt(ROOT / "prompts/commonsense.md"),
     )  # fmt: skip
     split, match = filter_samples(

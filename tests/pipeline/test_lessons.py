@@ -8,7 +8,7 @@ from synthkd.corpus.tokens import add_logprobs
 from synthkd.pipeline.lessons import lessons_from_gold, lessons_from_samples
 from synthkd.prompts import parse_prompt
 from synthkd.records import Seed
-from synthkd.training import KdStudent, SftStudent, TrainingRow
+from synthkd.training import KdStudent, SequenceKdStudent, SftStudent, TrainingRow
 from tests.corpus.builders import add_answer, make_logprobs, make_request
 
 SFT = SftStudent(name="a", base="b", method="sft")
@@ -30,6 +30,18 @@ def test_rows_can_be_gone_through_again(tmp_path: Path) -> None:
         assert [row.completion for row in lessons] == [row.completion for row in lessons]
         assert lessons.count == 2
         assert list(lessons.learned()) == [row.sample_id for row in lessons]
+
+
+def test_it_is_noted_where_there_is_nothing_to_pick(tmp_path: Path) -> None:
+    best = SequenceKdStudent(name="a", base="b", method="sequence_kd", pick="consensus")
+    with open_with(tmp_path, "one", "two") as corpus:
+        assert "there was none to pick" in lessons_from_samples(corpus, best).note
+        assert not lessons_from_samples(corpus, SFT).note
+
+        add_answer(corpus, "one", "four!", sample_index=1)
+        select(corpus, None)
+
+        assert not lessons_from_samples(corpus, best).note
 
 
 def test_logprobs_are_read_by_who_needs_them(tmp_path: Path) -> None:

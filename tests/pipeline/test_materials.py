@@ -10,6 +10,7 @@ from synthkd.pipeline import prepare
 from synthkd.pipeline.materials import Material
 from synthkd.prompts import VERBATIM
 from synthkd.records import Seed
+from synthkd.rights.facts import Facts
 from tests.pipeline.jobs import Job
 from tests.teachers.loopback import Loopback
 
@@ -18,7 +19,7 @@ TURNS = "---\nlicense: CC0-1.0\ninputs: []\nturns: talk\n---\n"
 
 def test_a_row_that_is_no_prompt_is_named() -> None:
     seeds = [Seed("rows", "7", {"prompt": 3})]
-    material = Material("rows", "rows.jsonl", "CC0-1.0", "", seeds, VERBATIM)
+    material = Material("rows", "rows.jsonl", Facts(license="CC0-1.0"), "", seeds, VERBATIM)
 
     with pytest.raises(ConfigError, match=r"^rows\.jsonl: row '7': there is neither a text"):
         material.ask(seeds[0])

@@ -1,6 +1,7 @@
 """What a filter dropped is what a kept sample is better than; and so it is with a judge's scores."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from synthkd.corpus.samples import select
 from synthkd.corpus.store import Corpus, open_corpus, read_corpus
 from synthkd.errors import ConfigError
 from synthkd.filters import parse_filter
+from synthkd.pipeline import read_project
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.pairing import Drop, make_pairs, pairs_of_samples
 from synthkd.records import Message, Sample
@@ -270,4 +272,27 @@ def test_a_margin_that_no_scores_have_is_told(scored: Job) -> None:
     assert [mistake.split(";")[0] for mistake in caught.value.mistakes] == [
         "2 have scores closer than min_margin",
         "1 have samples of one score only",
+    ]
+
+
+def test_a_mistake_in_the_pairs_of_a_student_is_told_where_it_stands(
+    tmp_path: Path, loopback: Loopback
+) -> None:
+    job = Job(tmp_path, loopback)
+    teacher = json.dumps(job.teacher("teacher", samples=4))
+    (tmp_path / "pairs.yaml").write_text(
+        "name: pairs\ncorpus: c.duckdb\nprompt: prompt.md\n"
+        f"sources: {json.dumps(job.options['sources'])}\n"
+        f"teacher: {teacher}\nfilters: [{{kind: truncated}}]\n"
+        "students:\n- {name: a, base: b, method: sft}\n"
+        "- name: c\n  base: b\n  method: preference\n  pairs:\n    filter: trunkated\n"
+        "- {name: d, base: b, method: preference, pairs: {by: judge}}\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        read_project(str(tmp_path / "pairs.yaml"))
+
+    assert [mistake.removeprefix(f"{tmp_path}/") for mistake in caught.value.mistakes] == [
+        "pairs.yaml:13: students[1].pairs.filter: there is no filter 'trunkated'; write one of truncated",
+        "pairs.yaml:14: students[2].pairs.by: there is no judge; add `judge`, or write by: verdict",
     ]

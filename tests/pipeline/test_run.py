@@ -92,7 +92,7 @@ def test_a_sample_knows_which_students_learned_it(finished: tuple) -> None:
 
     assert {student["name"] for student in traced["students"]} == {"student-sft", "student-kd"}
     assert traced["seed"][0]["license"] == "CC0-1.0"
-    assert traced["rights"][0]["verdict"] == "review"
+    assert traced["rights"][0]["verdict"] == "allow"
 
 
 def test_another_filter_asks_nothing_and_trains_anew(finished: tuple) -> None:

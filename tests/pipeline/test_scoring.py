@@ -19,6 +19,7 @@ from synthkd.filters import parse_filter
 from synthkd.pipeline.filtering import filter_samples
 from synthkd.pipeline.importing import import_file
 from synthkd.pipeline.scoring import Scored, score_samples
+from synthkd.rights.facts import Facts
 from synthkd.teachers import TeacherOptions
 from synthkd.teachers.reading import read_attempt
 from tests.teachers.loopback import Asked, Loopback, Reply, chat
@@ -50,8 +51,9 @@ def take_in(corpus: Corpus, *completions: str, prompt: str = "a", source: str = 
     file = corpus.path.with_name(f"{source}.jsonl")
     rows = [{"prompt": prompt, "completion": completion} for completion in completions]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    facts = Facts(license="MIT")
     import_file(
-        corpus, file, license="MIT", model="openai/gpt-4o", host="api.openai.com", run_id="run"
+        corpus, file, facts=facts, model="openai/gpt-4o", host="api.openai.com", run_id="run"
     )
 
 

@@ -11,6 +11,7 @@ from synthkd.pipeline.generation import Material
 from synthkd.pipeline.surveying import _KEPT, Survey, pick
 from synthkd.prompts import VERBATIM
 from synthkd.records import Seed
+from synthkd.rights.facts import Facts
 from synthkd.teachers.tokens import Size
 
 
@@ -71,7 +72,7 @@ def test_samples_of_one_row_are_one_row_of_a_pilot() -> None:
 def test_picking_keeps_rows_with_their_source(places: set[int]) -> None:
     def make(name: str, *ids: str) -> Material:
         seeds = [Seed(name, seed_id, {"prompt": seed_id}) for seed_id in ids]
-        return Material(name, "p", "CC0-1.0", "", seeds, VERBATIM)
+        return Material(name, "p", Facts(license="CC0-1.0"), "", seeds, VERBATIM)
 
     picked = pick([make("one", "a", "b", "c"), make("two", "d", "e")], places)
 

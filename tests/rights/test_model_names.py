@@ -21,7 +21,7 @@ from synthkd.rights.model_names import normalize_model, short_name
         ("Qwen/Qwen3-32B-AWQ@a1b2c3", "qwen3-32b"),
         ("~/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/9c925d6/", "qwen3-8b"),
         ("C:\\models\\Qwen3-8B", "qwen3-8b"),
-        ("RedHatAI/gemma-3-27b-it-quantized.w4a16", "gemma-3-27b-quantized.w4a16"),
+        ("RedHatAI/gemma-3-27b-it-quantized.w4a16", "gemma-3-27b"),
         ("google/gemma-3-4b-it-qat-q4_0-gguf", "gemma-3-4b"),
         ("acme/Llama-3.1-8B-Medical", "llama-3.1-8b-medical"),
         ("my-org/secret-finetune", "secret-finetune"),

@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Any, Self, get_type_hints
 
 from tests.teachers.limits.limiters import PerMinute
@@ -37,7 +38,8 @@ class Options:
     """What the server does. Each is an option of its command line: `--tokens-per-minute 1e5`.
 
     `burst` is the seconds of a limit that its bucket holds, and `full` has it start so.
-    The rest are seconds, counts, and shares of the requests between 0 and 1.
+    An answer is the `words` over and over; its `tokens` are words. The rest are seconds,
+    counts, and shares of the requests between 0 and 1.
     """
 
     requests_per_minute: float = 0.0
@@ -49,6 +51,7 @@ class Options:
     retry_after: bool = False
     latency: float = 0.05
     tokens: int = 150
+    words: str = "word"
     logprobs: int = 0
     malformed: float = 0.0
     cut: float = 0.0
@@ -252,7 +255,7 @@ def _error(code: str) -> bytes:
 
 def _write_completion(options: Options) -> bytes:
     """Return the answer as far as it is the same for every prompt, but for its last brace."""
-    words = [" word"] * options.tokens
+    words = [f" {word}" for word in islice(cycle(options.words.split()), options.tokens)]
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": "".join(words).strip()},

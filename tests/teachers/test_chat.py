@@ -233,3 +233,22 @@ def test_the_fast_reading_is_the_plain_one_but_for_what_no_blob_keeps(entries: l
 
     assert read is not None
     assert by_bytes(read) == by_bytes(plain)
+
+
+@pytest.mark.parametrize(
+    ("told", "served"),
+    [
+        pytest.param(
+            {"model": "m-2026", "provider": "Together"}, ("m-2026", "Together"), id="both"
+        ),
+        pytest.param({"model": None, "provider": None}, ("", ""), id="null"),
+        pytest.param({"model": "m", "provider": {"name": "x"}}, ("m", ""), id="another-shape"),
+        pytest.param({"model": 7}, ("", ""), id="a-number"),
+    ],
+)
+@pytest.mark.parametrize("choice", [0, 1])
+def test_an_answer_says_who_gave_it(told: Any, served: tuple[str, str], choice: int) -> None:
+    read = parse_json({**several("a", "b", usage=None), **told}, choice)
+
+    assert (read.served_model, read.served_by) == served
+    assert read.text == "ab"[choice]

@@ -18,6 +18,7 @@ from synthkd.corpus.migrations.engine import (
 )
 from synthkd.corpus.migrations.first import m001_ledger, m002_samples, m003_students, m004_views
 from synthkd.corpus.migrations.graph import m008_chains
+from synthkd.corpus.migrations.rights import m012_rights, m013_evidence
 from synthkd.corpus.migrations.scores import m009_scores
 
 Step = Callable[[duckdb.DuckDBPyConnection], None]
@@ -34,4 +35,6 @@ MIGRATIONS: tuple[Step, ...] = (
     m009_scores,
     m010_batches,
     m011_random_targets,
+    m012_rights,
+    m013_evidence,
 )

@@ -1,0 +1,160 @@
+"""A YAML file of rights as a value: every mistake is told at once, with its line and the cure."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from synthkd.errors import ConfigError
+from synthkd.records import Json
+
+Model = TypeVar("Model", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+def read_text(path: Path, what: str) -> str:
+    """Return the text of the file `path`, which is to be `what`.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as {what}: {error}") from error
+
+
+def parse(text: str, name: str) -> Json:
+    """Return the YAML in `text`, which remembers the lines of its parts.
+
+    Raises:
+        ConfigError: It is no YAML 1.2.
+    """
+    try:
+        return edit_yaml().load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = str(error.problem).split("\n")[0]
+        raise ConfigError(f"{name}:{line}: this is not YAML: {problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{name} is not YAML: {error}") from None
+
+
+def edit_yaml() -> YAML:
+    """Return a YAML 1.2 reader and writer that keeps comments, quotes and lines."""
+    yaml = YAML(typ="rt", pure=True)
+    yaml.version = (1, 2)
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    return yaml
+
+
+def validate(tree: Json, name: str, model: type[Model], what: str) -> Model:
+    """Return `tree`, read from `name`, as a `model`; `what` is said of it if it is none.
+
+    Raises:
+        ConfigError: It is none; every mistake is told, in the order of the file.
+    """
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{name} {what}: it must be options with values, such as `name: mine`")
+    try:
+        return model.model_validate(to_plain(tree))
+    except ValidationError as error:
+        mistakes = sorted(_tell(error, tree, model), key=lambda told: told[0])
+        told = dict.fromkeys(f"{name}:{line}: {mistake}" for line, mistake in mistakes)
+        raise ConfigError(f"{name} {what}:", [*told]) from None
+
+
+def to_plain(node: Json) -> Json:
+    """Return `node` in plain Python: the loader's texts and numbers remember their spelling."""
+    if isinstance(node, Mapping):
+        return {str(key): to_plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [to_plain(item) for item in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def suggest(wrong: str, known: list[str]) -> str:
+    """Return "; did you mean ...?" for a word near `wrong`, or else what is known.
+
+    >>> suggest("reech", ["reach", "role"])
+    "; did you mean 'reach'?"
+    """
+    near = get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+
+
+def find_line(tree: Json, loc: Loc) -> int:
+    """Return the line of the innermost part of `loc` that stands in `tree`."""
+    node, line = tree, 1
+    for part in loc:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1 if part in (node.lc.data or {}) else line
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line
+
+
+def _tell(error: ValidationError, tree: Json, model: type[BaseModel]) -> Iterator[tuple[int, str]]:
+    """Yield each mistake with its line; two readings of one value are told once."""
+    for detail in error.errors():
+        loc = detail["loc"]
+        yield find_line(tree, loc), _say(detail, _spell(loc), model)
+
+
+def _say(detail: ErrorDetails, place: str, model: type[BaseModel]) -> str:
+    last, given = str(detail["loc"][-1]) if detail["loc"] else "", detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"there is no option {place!r}{suggest(last, _options(model, detail['loc']))}"
+        case "missing":
+            return f"{place.rpartition('.')[0] or 'it'} has no {last!r}; add it"
+        case "literal_error":
+            known = [
+                word.strip("' ")
+                for word in detail["ctx"]["expected"].replace(" or ", ", ").split(",")
+            ]
+            return f"{place} is {given!r:.60}{suggest(str(given), known)}"
+        case "value_error":
+            return f"{place}: {detail['ctx']['error']}" if place else str(detail["ctx"]["error"])
+    return f"{place} is {given!r:.60}; {detail['msg'].replace('Input', 'it', 1)}"
+
+
+def _spell(loc: Loc) -> str:
+    """Return `loc` as people write it: `rules[0].when.role`."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).removeprefix(".")
+
+
+def _options(model: type[BaseModel], loc: Loc) -> list[str]:
+    """Return the options that `model` has where `loc` stands."""
+    schema: Any = model.model_json_schema()
+    definitions, node = schema.get("$defs", {}), schema
+    for part in loc[:-1]:
+        node = (
+            node.get("items", {})
+            if isinstance(part, int)
+            else node.get("properties", {}).get(part, {})
+        )
+        node = next(
+            (
+                each
+                for each in node.get("anyOf", ())
+                if "type" not in each or each["type"] != "null"
+            ),
+            node,
+        )
+        while "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[1]]
+    return sorted(node.get("properties", {}))
