@@ -78,8 +78,11 @@ def command(
     need_one(pipeline, corpus, also=("form", "out", "everything", "student", "sample", "recipient"))
     match form:
         case "spdx" | "cyclonedx" | "prov":
-            if everything:
-                raise click.UsageError(f"--all is for samples, and --format {form} holds none.")
+            given_in_vain = "--all" if everything else "--recipient" if recipient else ""
+            if given_in_vain:
+                raise click.UsageError(
+                    f"{given_in_vain} is for samples, and --format {form} holds none."
+                )
             terms = given["terms"]
             about = _describe(pipeline, settings, corpus, form, out, student, sample, terms)
             click.echo(f"{out}: {about}")

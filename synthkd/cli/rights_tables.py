@@ -37,7 +37,7 @@ def print_check(name: str, check: Check, *, is_foreseen: bool = False) -> None:
             click.echo(printable(f"  {source}: {told}"))
     if check.verdict >= Severity.REVIEW:
         rest = check.rest()
-        if check.denied < check.samples:
+        if 0 < check.denied < check.samples:
             left = spell_count(rest.samples, "sample remains", "samples remain")
             click.echo(f"  without them {left}: {rest.verdict.told}")
         for fix in find_ways_out(check):
@@ -50,7 +50,7 @@ def describe_check(check: Check) -> dict[str, Any]:
     return {
         "verdict": str(check.verdict),
         "told": check.verdict.told,
-        "use": check.use.model_dump(mode="json", exclude_none=True),
+        "use": check.use.dump(),
         "policy": {"name": check.policy.name, "sha256": check.policy.sha256},
         "terms_sha256": check.table.sha256,
         "samples": check.samples,

@@ -97,7 +97,7 @@ def leaving_out(corpus: Corpus, check: Check) -> Iterator[None]:
 def _describe(gate: str, check: Check) -> dict[str, Json]:
     return {
         "gate": gate,
-        "use": canonical_json(check.use.model_dump(mode="json", exclude_none=True)),
+        "use": canonical_json(check.use.dump()),
         "use_sha256": check.use.sha,
         "policy": check.policy.name,
         "policy_sha256": check.policy.sha256,

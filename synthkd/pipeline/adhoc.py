@@ -226,7 +226,8 @@ def train_corpus(
             )
         guard.after_training(student, student_id)
         if result:
-            write_card(corpus, student_id, folder, name=student.name, use=None)
+            stated, table = (rules.use.dump(), rules.table) if rules else (None, None)
+            write_card(corpus, student_id, folder, name=student.name, use=stated, table=table)
         finish_run(corpus, run_id)
     return {
         "student_id": student_id,

@@ -155,7 +155,8 @@ def suppose(
             told = as_learner(use, Path.cwd(), subject.rules.table).extra
             extra = (*(each for each in extra if each.role != "base"), *told)
         learners.append(learner._replace(use=use, extra=extra))
-    return replace(subject, learners=tuple(learners), profiles=tuple(profiles))
+    rules = subject.rules.for_use(learners[0].use) if learners else subject.rules
+    return replace(subject, rules=rules, learners=tuple(learners), profiles=tuple(profiles))
 
 
 def explain_sample(subject: Subject, sample_id: str) -> Node:

@@ -1,8 +1,9 @@
 """How checks read: in a line where a run goes on, and at length where it does not."""
 
 from synthkd.corpus.checks import Check
+from synthkd.records import Contribution
 from synthkd.rights.fixes import Fix, find_fixes
-from synthkd.rights.refusal import spell_refusal
+from synthkd.rights.refusal import find_undeclared, spell_refusal
 from synthkd.rights.staleness import find_warnings
 from synthkd.rights.terms import spell_staleness
 from synthkd.rights.verdicts import Reason, Severity
@@ -39,13 +40,17 @@ def spell_age(check: Check, reason: Reason) -> str:
 
 def find_stale(check: Check) -> list[str]:
     """Return which of the terms that were asked are old, and which waivers are over."""
-    parts = {part for each in check.judged for part in each.profile.contributions}
     entries = {
         entry.id: entry
-        for part in (*parts, *check.extra)
+        for part in find_parts(check)
         for entry in check.judge.find_entries(part) or ()
     }
     return find_warnings(entries.values(), check.judge.day, check.policy)
+
+
+def find_parts(check: Check) -> set[Contribution]:
+    """Return all that was judged."""
+    return {part for each in check.judged for part in each.profile.contributions} | {*check.extra}
 
 
 def refuse(gate: str, name: str, check: Check) -> str:
@@ -59,6 +64,7 @@ def refuse(gate: str, name: str, check: Check) -> str:
         consequence=_STOPPED[gate],
         rest=rest.verdict if rest.samples else None,
         fixes=find_ways_out(check),
+        undeclared=find_undeclared(find_parts(check), check.use),
     )
     return f"{name}: {told}"
 

@@ -7,7 +7,7 @@ Without a `use` there is nothing to judge for, and that is said.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -51,12 +51,23 @@ class Rights(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What samples are judged by: a use, and a policy and terms that were read for it."""
+    """What samples are judged by: a use, and a policy and terms that were read for it.
+
+    `is_named` is true where the policy was named, and not chosen by the use.
+    """
 
     use: Use
     policy: Policy
     table: Table
     denied: Denied = "refuse"
+    is_named: bool = False
+
+    def for_use(self, use: Use) -> "Rules":
+        """Return these rules for another `use`, whose policy it is if none was named."""
+        if self.is_named:
+            return replace(self, use=use)
+        policy = choose_policy(use).model_copy(update={"waivers": self.policy.waivers})
+        return replace(self, use=use, policy=policy)
 
 
 def read_rules(rights: Rights, use: Use, folder: Path) -> Rules:
@@ -70,7 +81,7 @@ def read_rules(rights: Rights, use: Use, folder: Path) -> Rules:
     if rights.waivers:
         waivers = read_waivers(find_input(folder, rights.waivers))
         policy = policy.model_copy(update={"waivers": (*policy.waivers, *waivers)})
-    return Rules(use, policy, table, rights.denied)
+    return Rules(use, policy, table, rights.denied, is_named=rights.policy is not None)
 
 
 class Stated(NamedTuple):
@@ -110,7 +121,7 @@ def parse_use(text: str, before: Use | None = None) -> tuple[Use, dict[str, Any]
     if wrong := [name.strip() for name, is_pair, _ in pairs if not is_pair]:
         raise ConfigError(f"--use must be like {_SHAPE}, and {wrong[0]!r} is no KEY=VALUE")
     given = {name.strip(): value.strip() for name, _, value in pairs}
-    known = before.model_dump(mode="json", exclude_none=True) if before else {}
+    known = before.dump() if before else {}
     value = {**known, **given}
     document = Document("--use", value, {(): "--use", **{(name,): "--use" for name in value}})
     use = validate(document, Use, f"--use must be like {_SHAPE}:")

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from synthkd.corpus.runs import finish_run, is_done, mark_done, start_run
 from synthkd.corpus.store import Corpus, open_corpus
+from synthkd.corpus.tombstones import require_present
 from synthkd.pipeline.admission import require_models
 from synthkd.pipeline.examination import examine, examine_student, examine_teacher
 from synthkd.pipeline.filtering import filter_samples
@@ -25,6 +26,7 @@ from synthkd.pipeline.preparation import Work, prepare
 from synthkd.pipeline.schooling import train_student, write_card
 from synthkd.records import digest
 from synthkd.reports import write_report
+from synthkd.rights.entries import Table
 from synthkd.teachers.standing import Standing
 from synthkd.training import AnyStudent
 
@@ -153,7 +155,9 @@ class _Run:
     def train(self, student: AnyStudent) -> None:
         """Train one student, unless the same one is there."""
         if student.gold:
-            lessons = lessons_from_gold(self.work.prompt, self.work.gold[student.name])
+            gold = self.work.gold[student.name]
+            require_present(self.corpus, gold, student.gold.path)
+            lessons = lessons_from_gold(self.work.prompt, gold)
         else:
             lessons = lessons_from_samples(self.corpus, student)
         folder = self.folder(student)
@@ -187,8 +191,14 @@ class _Run:
             self.student_ids[student.name],
             self.folder(student),
             name=student.name,
-            use=use.model_dump(exclude_none=True) if use else None,
+            use=use.dump() if use else None,
+            table=self.table,
         )
+
+    @property
+    def table(self) -> Table | None:
+        """The terms that samples are judged by, if they are."""
+        return self.work.rules.table if self.work.rules else None
 
     def folder(self, student: AnyStudent) -> Path:
         """Return the folder of a student."""
@@ -230,7 +240,7 @@ class _Run:
         """Write the report, unless nothing changed since the last one."""
         path = self.home / "report.html"
         if self.outcome.did or not path.exists():
-            write_report(self.corpus, self.pipeline.name, path)
+            write_report(self.corpus, self.pipeline.name, path, table=self.table)
             self.did(f"wrote {path}")
         self.outcome.report = path
 

@@ -202,7 +202,11 @@ def _train(ground: Ground, student: AnyStudent, folder: Path) -> str:
         progress=ground.listener.progress(f"train {student.name}"),
     )
     if done.result:
-        write_card(ground.corpus, done.student_id, folder, name=student.name, use=None)
+        rules = ground.rules
+        stated, table = (rules.use.dump(), rules.table) if rules else (None, None)
+        write_card(
+            ground.corpus, done.student_id, folder, name=student.name, use=stated, table=table
+        )
         note = f"; {lessons.note}" if lessons.note else ""
         ground.listener.say(f"trained {student.name}: {done.result.tokens:,} tokens{note}")
     return done.student_id

@@ -144,7 +144,7 @@ def _read_steps(case: Mapping[str, Any], use: Use) -> Iterator[tuple[Use, Mappin
     for change in later if isinstance(later, list) else [later]:
         changed = {key: value for key, value in change.items() if key not in _EXPECTED}
         told = {key: value for key, value in change.items() if key in _EXPECTED}
-        yield _read_use({**use.model_dump(exclude_none=True), **_rename_use(changed)}), told
+        yield _read_use({**use.dump(), **_rename_use(changed)}), told
 
 
 def _rename_use(stated: Mapping[str, Any]) -> dict[str, Any]:

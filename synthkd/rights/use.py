@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from synthkd.records import digest
+from synthkd.records import Json, digest
 
 Purpose = Literal["research", "internal", "commercial"]
 Distribution = Literal["none", "hosted", "weights", "dataset"]
@@ -47,10 +47,15 @@ class Use(BaseModel):
         """Whether its weights, or the samples, leave the house."""
         return self.distribution in {"weights", "dataset"}
 
+    def dump(self) -> dict[str, Json]:
+        """Return what was stated, as plain values."""
+        stated: dict[str, Json] = self.model_dump(mode="json", exclude_none=True)
+        return stated
+
     @property
     def sha(self) -> str:
         """What tells this use from others."""
-        return digest(self.model_dump(mode="json", exclude_none=True))
+        return digest(self.dump())
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self if value is not None)

@@ -120,7 +120,7 @@ def test_rows_without_a_license_are_marked_unknown(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param(["--license", "unknown"], "--license", id="license"),
+        pytest.param(["--license", "GPL"], "did you mean", id="license"),
         pytest.param(["--logprobs", "-1"], "logprobs is -1; it must be 0 or more", id="range"),
         pytest.param(["--model", "gpt"], "names no teacher", id="model"),
         pytest.param(["--set", "parametres.x=1"], "did you mean 'parameters'", id="typo"),

@@ -23,11 +23,20 @@ _SIZES = frozenset({16384, 32768, 65536, 131072, 262144})
 
 
 class BadBlock(NamedTuple):
-    """A stretch of a file whose checksum is wrong: a block by its number, or a header (-1)."""
+    """A stretch of a file whose checksum is wrong: a block by its number, or a header (-1).
+
+    A block that the file has no bytes of `is_missing`. That is damage if anything is in it: a
+    free block at the end may never have been written.
+    """
 
     block: int
     start: int
     end: int
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the file ends before it."""
+        return self.start == self.end
 
 
 class Scan(NamedTuple):
@@ -77,9 +86,8 @@ def scan(path: Path) -> Scan:
         if state is None or state.block_size not in _SIZES:
             return Scan(size, [], is_known=False)
         bad += _scan_blocks(file, state.block_size, size)
-        end = _HEADERS * _HEADER + state.blocks * state.block_size
-        if end > size:
-            bad.append(BadBlock(state.blocks, size, end))
+        begun = -(-(size - _HEADERS * _HEADER) // state.block_size)
+        bad += [BadBlock(number, size, size) for number in range(begun, state.blocks)]
     return Scan(size, bad)
 
 

@@ -120,8 +120,9 @@ def check_proof(path: Path, public: PublicKey | None = None) -> Report:
         statement = open_statement(proof["snapshot"], public)
         said = statement.predicate
         shown = (
-            f"{_check(proof, statement)} the snapshot {said['snapshot']} ({said['purpose']}, "
-            f"{said['samples']} samples, taken {said['taken_at']}, root {statement.root})"
+            f"{_check(proof, statement)} the snapshot {said['snapshot']} "
+            f"({said['purpose'] or 'no purpose stated'}, {said['samples']} samples, "
+            f"taken {said['taken_at']}, root {statement.root})"
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         report.damages.append(Damage(path.name, f"it proves nothing: {error}"))

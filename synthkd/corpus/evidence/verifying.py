@@ -83,9 +83,9 @@ def verify_corpus(path: Path, *, public: PublicKey | None = None, head: str = ""
             report.notes.append(f"{beside.name} is there: {what}")
     found = scan(path)
     report.checked["bytes"] = found.size
-    if found.bad:
-        places = _locate(path, found.bad)
-        report.damages += [_tell(each, places) for each in found.bad]
+    places = _locate(path, found.bad) if found.bad else {}
+    if bad := [each for each in found.bad if not each.is_missing or each.block in places]:
+        report.damages += [_tell(each, places) for each in bad]
         report.notes.append("The rest can be checked when the file is whole: restore a copy.")
         return report
     if not found.is_known and not is_database(path):
@@ -223,19 +223,26 @@ def _page(corpus: Corpus, query: str) -> Iterator[tuple[Any, ...]]:
 
 def _tell(bad: BadBlock, places: dict[int, str]) -> Damage:
     what = "header" if bad.block < 0 else f"block {bad.block}"
+    if bad.is_missing:
+        return Damage(
+            what, f"the file ends before it, at byte {bad.end}; it held {places[bad.block]}"
+        )
     where = f"{what}, bytes {bad.start} to {bad.end - 1}"
     holds = f"; it holds {places[bad.block]}" if bad.block in places else ""
     return Damage(where, f"its checksum is wrong{holds}")
 
 
 def _locate(path: Path, bad: list[BadBlock]) -> dict[int, str]:
-    """Return what damaged blocks hold, as far as DuckDB can still tell."""
+    """Return what damaged blocks hold, as far as DuckDB can still tell.
+
+    Of a block that is missing nothing is said where DuckDB counts it as free.
+    """
     blocks = [each.block for each in bad]
     places: dict[int, str] = {}
     try:
         db = connect(path, read_only=True)
     except CorpusError:
-        return places
+        return {each.block: "what cannot be told any more" for each in bad if each.is_missing}
     try:
         for schema, table in db.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ?", [NAME]
@@ -249,6 +256,12 @@ def _locate(path: Path, bad: list[BadBlock]) -> dict[int, str]:
         for (block,) in db.execute("SELECT block_id FROM pragma_metadata_info()").fetchall():
             if block in blocks:
                 places[block] = "the descriptions of tables"
+        missing = [each.block for each in bad if each.is_missing and each.block not in places]
+        ((free,),) = db.execute(
+            "SELECT free_blocks FROM pragma_database_size() WHERE database_name = ?", [NAME]
+        ).fetchall()
+        if len(missing) <= free:
+            blocks = [block for block in blocks if block not in missing]
     except duckdb.Error:
         pass  # what can be told is told
     finally:
