@@ -172,7 +172,8 @@ def _list_own(erasure: Erasure) -> Iterator[Artefact]:
             f"{snapshot['samples']:,} of its {snapshot['of_samples']:,} samples: their records "
             "stay, without a text and without a salt, so that its root can be checked"
         )
-        name = f"the snapshot {snapshot['snapshot_id']} ({snapshot['purpose'] or 'no purpose stated'})"
+        purpose = snapshot["purpose"] or "no purpose stated"
+        name = f"the snapshot {snapshot['snapshot_id']} ({purpose})"
         yield Artefact(name, state, what)
     if erasure.impact.outside:
         yield Artefact("requests of no sample", state,
