@@ -4,7 +4,7 @@ Data goes to standard output, everything else to standard error. What the user g
 wrong is told in a sentence; a traceback is a bug in synthkd.
 """
 
-import importlib
+import errno
 import os
 import signal
 import sys
@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from synthkd.cli.lazy import LazyGroup
 from synthkd.errors import SynthkdError
 
 # In the order a user meets them.
@@ -50,23 +51,12 @@ INTERRUPTED = 130
 _LAUNCHED = frozenset({"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"})
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are modules of this package."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"synthkd.cli.{cmd_name}_command")
-        command: click.Command = module.command
-        return command
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    names=COMMANDS,
+    module="{}_command",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="synthkd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Teach a small model from a large one, and know where every sample came from.
@@ -99,9 +89,14 @@ def main() -> NoReturn:
         click.echo("Interrupted. Everything answered is kept; run it again to go on.", err=True)
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has seen enough
         code = 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        click.echo("Error: the disk is full, so not all was written. Make room.", err=True)
+        code = SynthkdError.exit_code
     sys.exit(code)
 
 
@@ -123,6 +118,11 @@ def _follow_or_run() -> int:
 def _run() -> int:
     code: int = cli.main(prog_name="synthkd", standalone_mode=False)
     return code
+
+
+def _drop_output() -> None:
+    """Send what is left of our output nowhere; Python would complain of it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -1,15 +1,20 @@
 """`synthkd prove`."""
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from synthkd.cli.options import corpus_option
 
+if TYPE_CHECKING:
+    from synthkd.corpus.store import Corpus
+
 
 @click.command("prove")
 @corpus_option()
-@click.option("--sample", help="The id of a sample.")
+@click.option("--sample", help="The id of a sample, or the beginning of one.")
 @click.option("--source", help="The name of a source.")
 @click.option(
     "--in",
@@ -44,6 +49,7 @@ def command(
         raise click.UsageError("Name a --sample, or a --source, and not both.")
     with read_corpus(corpus) as opened:
         if sample is not None:
+            sample = _find_id(opened, sample)
             proof = prove_sample(opened, sample, snapshot)
         else:
             proof = prove_source(opened, source or "", snapshot)
@@ -56,3 +62,29 @@ def command(
         raise ConfigError(f"{out} cannot be written: {error.strerror}; name another.") from error
     is_in = '"included":"yes"' in proof
     click.echo(f"{out}: {sample or source} is {'in' if is_in else 'not in'} the snapshot")
+
+
+def _find_id(corpus: "Corpus", given: str) -> str:
+    """Return the id that begins with `given`; that no sample is called so proves nothing of one.
+
+    Raises:
+        ConfigError: It is no whole id, and no id begins so, or several do.
+    """
+    from synthkd.errors import ConfigError
+
+    if re.fullmatch("[0-9a-f]{16}", given):
+        return given
+    found = corpus.db.execute(
+        "SELECT sample_id FROM store.samples WHERE starts_with(sample_id, $1) "
+        "UNION SELECT sample_id FROM store.snapshot_leaves WHERE starts_with(sample_id, $1) "
+        "LIMIT 2",
+        [given],
+    ).fetchall()
+    if len(found) != 1:
+        what = "several samples begin" if found else "no sample begins"
+        raise ConfigError(
+            f"{what} with {given!r} in {corpus.path}, now or in a snapshot, so nothing was proved; "
+            "write all 16 digits of an id"
+        )
+    ((sample_id,),) = found
+    return str(sample_id)

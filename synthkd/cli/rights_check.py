@@ -64,11 +64,14 @@ def command(
         click.echo(f"note: {note}", err=True)
     worst = max(check.verdict for check in checks.values())
     if as_json:
-        told = [{"student": name, **describe_check(check)} for name, check in checks.items()]
+        told = [
+            {"student": name, "foreseen": subject.is_foreseen, **describe_check(check)}
+            for name, check in checks.items()
+        ]
         whole = told[0] if corpus else {"verdict": str(worst), "students": told}
         print_json({**whole, "check_id": group})
     else:
         for name, check in checks.items():
-            print_check(name, check, is_foreseen=subject.corpus is None)
+            print_check(name, check, is_foreseen=subject.is_foreseen)
         click.echo(DECIDES)
     return RightsError.exit_code if worst == Severity.DENY else 0

@@ -1,27 +1,13 @@
 """`synthkd rights`: a group whose commands are modules beside this one."""
 
-import importlib
-
 import click
+
+from synthkd.cli.lazy import LazyGroup
 
 COMMANDS = ("check", "explain", "what-if", "diff", "list", "test")
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"synthkd.cli.rights_{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-
-@click.group("rights", cls=_LazyGroup)
+@click.group("rights", cls=LazyGroup, names=COMMANDS, module="rights_{}")
 def command() -> None:
     """Ask what samples and students may be used for, and why not.
 

@@ -60,4 +60,4 @@ def command(
             ]
         )
     else:
-        click.echo("no sample has another verdict")
+        click.echo("no sample has another verdict, or other reasons")

@@ -13,6 +13,8 @@ _OPTIONS = (
     click.option(
         "--use",
         "use",
+        multiple=True,
+        callback=lambda _context, _option, told: ",".join(told) if told else None,
         metavar="KEY=VALUE,...",
         help="What it is for: purpose=commercial,distribution=weights,territory=EU; also task, "
         "client, name, base, users, revenue_usd, on.",

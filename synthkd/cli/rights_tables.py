@@ -20,10 +20,11 @@ DECIDES = "These are rules and recorded facts, no advice: a person decides."
 
 def print_check(name: str, check: Check, *, is_foreseen: bool = False) -> None:
     """Print what was said of the samples of a student."""
-    click.echo(f"{name}: {spell_check(check)}")
-    click.echo(f"  use: {check.use}; policy {check.policy.name} ({check.policy.sha256[:8]})")
+    click.echo(printable(f"{name}: {spell_check(check)}"))
+    policy = f"{check.policy.name} ({check.policy.sha256[:8]})"
+    click.echo(printable(f"  use: {check.use}; policy {policy}"))
     if is_foreseen:
-        click.echo("  foreseen: there are no samples yet")
+        click.echo("  foreseen: judged by what samples would be made from")
     if check.reasons:
         print_table([_as_row(check, each) for each in check.reasons])
     for reason, _ in check.reasons:

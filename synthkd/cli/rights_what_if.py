@@ -73,7 +73,7 @@ def command(
         )
         return
     for student, check in before.items():
-        print_check(f"{student}, as it is", check)
-        print_check(f"{student}, what if", after[student])
+        print_check(f"{student}, as it is", check, is_foreseen=subject.is_foreseen)
+        print_check(f"{student}, what if", after[student], is_foreseen=subject.is_foreseen)
         click.echo(f"{student}: {check.verdict} -> {after[student].verdict}")
     click.echo(DECIDES)

@@ -39,6 +39,7 @@ def command(
     from synthkd.corpus.evidence.signing import read_signing_key
     from synthkd.corpus.evidence.snapshots import EVERY, KEPT, take_snapshot
     from synthkd.corpus.store import open_corpus
+    from synthkd.teachers.amounts import spell_count
 
     signing = read_signing_key(key)
     with open_corpus(corpus, create=False) as opened:
@@ -48,7 +49,7 @@ def command(
         print_json({**taken._asdict(), "head": str(head)})
         return
     is_new = "" if taken.is_new else ", taken before"
-    click.echo(f"snapshot {taken.snapshot_id}: {taken.samples} samples{is_new}")
+    click.echo(f"snapshot {taken.snapshot_id}: {spell_count(taken.samples, 'sample')}{is_new}")
     click.echo(f"root {taken.root}")
     click.echo(f"head {head}")
     if taken.is_new and not signing:

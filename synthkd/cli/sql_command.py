@@ -17,7 +17,7 @@ def command(corpus: Path, query: str, *, as_json: bool) -> None:
     """Ask the corpus with SQL; nothing is written, to it or to any other file.
 
     Views: samples, kept, attempts, verdicts, logprobs, rights, contributions, students,
-    evaluations, reviews.
+    evaluations, reviews; rights_checks, events, snapshots, exports.
 
     \b
     Examples:

@@ -1,5 +1,6 @@
 """`synthkd verify`."""
 
+import re
 from pathlib import Path
 
 import click
@@ -42,13 +43,16 @@ def command(path: Path, key: Path | None, head: str, root: str, *, as_json: bool
     from synthkd.corpus.evidence.signing import read_public_key
     from synthkd.corpus.evidence.verifying import verify
 
+    _require_hash("--head", head.partition(":")[2] or head)
+    _require_hash("--root", root)
     report = verify(path, public=read_public_key(key) if key else None, head=head, root=root)
     if as_json:
         print_json(report.facts())
         return 0 if report.is_whole else 2
-    counts = ", ".join(f"{count:,} {name}" for name, count in report.checked.items())
+    article = "an" if report.kind == "export" else "a"
     state = "as it was written" if report.is_whole else "damaged, or changed"
-    click.echo(f"{path}: a {report.kind}, {state} ({counts})")
+    counts = ", ".join(_spell_count(*each) for each in report.checked.items())
+    click.echo(f"{path}: {article} {report.kind}, {state}" + (f" ({counts})" if counts else ""))
     for damage in report.damages:
         click.echo(printable(f"  {damage.where}: {damage.what}"))
     if report.head:
@@ -57,3 +61,17 @@ def command(path: Path, key: Path | None, head: str, root: str, *, as_json: bool
         click.echo(printable(f"note: {note}"))
     click.echo(f"note: {LIMITS}")
     return 0 if report.is_whole else 2
+
+
+def _require_hash(option: str, told: str) -> None:
+    """Refuse what was not copied whole: a corpus without it is not therefore a changed one."""
+    if told and not re.fullmatch("[0-9a-f]{64}", told):
+        raise click.UsageError(
+            f"{option} must end with 64 digits of a hash (0-9, a-f), as `synthkd snapshot` and "
+            f"`synthkd verify` print it, and {told!r} does not; nothing was checked."
+        )
+
+
+def _spell_count(name: str, count: int) -> str:
+    one = {"leaves": "leaf"}.get(name, name.removesuffix("s"))
+    return f"{count:,} {one if count == 1 else name}"

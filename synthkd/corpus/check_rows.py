@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from synthkd.corpus.checks import MADE, WHOLE, Check
+from synthkd.corpus.evidence.agreement import digest_check
 from synthkd.corpus.evidence.chain import append_event
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
@@ -29,15 +30,18 @@ def write_checks(corpus: Corpus, gate: str, checks: Sequence[Check]) -> str:
         return group_id
     group_id, now = uuid.uuid4().hex[:12], datetime.now(UTC)
     with corpus.transaction():
-        for number, (told, rows) in enumerate(said):
+        _tell_terms(corpus, checks)
+        for number, (check, (told, rows)) in enumerate(zip(checks, said, strict=True)):
             check_id = f"{group_id}-{number}"
             corpus.insert(
                 "store.checks",
                 [{"check_id": check_id, "group_id": group_id, **told, "checked_at": now}],
             )
             corpus.insert("store.check_verdicts", ({"check_id": check_id, **row} for row in rows))
-        for number, check in enumerate(checks):
-            append_event(corpus, "check", f"{group_id}-{number}", tell_event(gate, check))
+            event = {**tell_event(gate, check), "rows_sha256": digest_check(told, rows)}
+            append_event(corpus, "check", check_id, event)
+            if waived := _tell_waived(check):
+                append_event(corpus, "waiver", check_id, waived)
     return group_id
 
 
@@ -61,15 +65,9 @@ def selecting(corpus: Corpus, sample_ids: Iterable[str]) -> Iterator[None]:
     corpus.db.execute("CREATE OR REPLACE TEMP TABLE chosen (sample_id TEXT)")
     for page in pages(sample_ids, _PAGE):  # they may be read from what is selected still
         corpus.insert("chosen", [{"sample_id": key} for key in page])
-    corpus.db.execute("CREATE OR REPLACE TEMP TABLE selected_before AS FROM selection")
-    try:
-        corpus.db.execute(
-            "CREATE OR REPLACE TEMP TABLE selection AS "
-            "FROM selected_before SEMI JOIN chosen USING (sample_id)"
-        )
+    with _restoring(corpus):
+        corpus.db.execute("DELETE FROM selection WHERE sample_id NOT IN (FROM chosen)")
         yield
-    finally:
-        corpus.db.execute("CREATE OR REPLACE TEMP TABLE selection AS FROM selected_before")
 
 
 @contextmanager
@@ -82,16 +80,25 @@ def leaving_out(corpus: Corpus, check: Check) -> Iterator[None]:
     ]
     corpus.db.execute("CREATE OR REPLACE TEMP TABLE denied (profile_id TEXT, scorer_id TEXT)")
     corpus.insert("denied", denied)
-    corpus.db.execute("CREATE OR REPLACE TEMP TABLE selected_before AS FROM selection")
-    try:
+    with _restoring(corpus):
         corpus.db.execute(
             f"DELETE FROM selection WHERE sample_id IN (SELECT s.sample_id {MADE} "
             "JOIN denied d ON d.profile_id = s.profile_id "
             "AND d.scorer_id = coalesce(c.profile_id, ''))"
         )
         yield
+
+
+@contextmanager
+def _restoring(corpus: Corpus) -> Iterator[None]:
+    """Have the same samples selected afterwards as before; one of these may be in another."""
+    before = f"selection_{uuid.uuid4().hex}"
+    corpus.db.execute(f"CREATE TEMP TABLE {before} AS FROM selection")
+    try:
+        yield
     finally:
-        corpus.db.execute("CREATE OR REPLACE TEMP TABLE selection AS FROM selected_before")
+        corpus.db.execute(f"CREATE OR REPLACE TEMP TABLE selection AS FROM {before}")
+        corpus.db.execute(f"DROP TABLE {before}")
 
 
 def _describe(gate: str, check: Check) -> dict[str, Json]:
@@ -136,6 +143,26 @@ def _spell(judgement: Judgement) -> dict[str, Json]:
         "reasons": list(judgement.codes),
         "detail": canonical_json(detail),
     }
+
+
+def _tell_terms(corpus: Corpus, checks: Sequence[Check]) -> None:
+    """Have the events tell of it where other terms are known than when was checked last."""
+    last = corpus.first(
+        "SELECT terms_sha256 FROM store.checks ORDER BY checked_at DESC, group_id LIMIT 1"
+    )
+    for now in dict.fromkeys(check.table.sha256 for check in checks):
+        if last and last[0] != now:
+            append_event(corpus, "terms", now[:16], {"before": last[0], "now": now})
+
+
+def _tell_waived(check: Check) -> dict[str, Json]:
+    """Return the codes of what somebody waived in a check, and digests of what shows it."""
+    said = [check.whole, *(each.judgement for each in check.judged)]
+    waived = [r for judgement in said for r in judgement.reasons if r.waived_by]
+    by = {reason.waived_by for reason in waived}
+    shown = {each.evidence_sha256 for each in check.policy.waivers if each.by in by}
+    codes = sorted({reason.code for reason in waived})
+    return {"codes": codes, "evidence_sha256": sorted(shown)} if waived else {}
 
 
 def _find_same(

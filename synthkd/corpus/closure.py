@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from synthkd.corpus.passages import find_holders, find_passages, find_rendered, read_rows
+from synthkd.corpus.passages import (
+    find_holders,
+    find_passages,
+    find_rendered,
+    find_said,
+    read_rows,
+)
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 
@@ -129,12 +135,14 @@ def find_closure(corpus: Corpus, wanted: Wanted) -> Closure:
     passages: list[str] = []
     short = 0
     read: set[tuple[str, str]] = set()
+    answers: set[str] = set()
     while True:
         corpus.db.execute(_REACH)
         corpus.db.execute(_RESULT)
         rows = [row for row in read_rows(corpus) if (row[0], row[1]) not in read]
         read.update((row[0], row[1]) for row in rows)
         fresh, without = find_passages(corpus, rows)
+        fresh += find_said(corpus, _read_fresh(corpus, answers))
         passages += fresh
         short += len(without)
         found = find_holders(corpus, fresh) | find_rendered(corpus, without)
@@ -143,6 +151,14 @@ def find_closure(corpus: Corpus, wanted: Wanted) -> Closure:
         for table in ("erasing_starts", "erasing_found"):
             corpus.insert(table, ({"node": f"r{key}"} for key in found))
     return _describe(corpus, wanted, passages, short)
+
+
+def _read_fresh(corpus: Corpus, known: set[str]) -> list[str]:
+    """Return the requests that go and are not `known`, which they are from then on."""
+    rows = corpus.db.execute("SELECT request_key FROM erased_requests ORDER BY 1").fetchall()
+    fresh = [key for (key,) in rows if key not in known]
+    known.update(fresh)
+    return fresh
 
 
 def _find_starts(corpus: Corpus, wanted: Wanted) -> list[str]:

@@ -7,6 +7,7 @@ source among its columns loses those that go, the user's own tables too. What pr
 counts stays, without a text: records whose salts are forgotten, and who learned what.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,12 @@ from synthkd.corpus.logprobs import decode
 from synthkd.corpus.passages import find_holders
 from synthkd.corpus.positions import Positions
 from synthkd.corpus.rewriting import write_fresh
-from synthkd.corpus.rows import pages
+from synthkd.corpus.rows import pages, to_json
 from synthkd.corpus.store import Corpus
 from synthkd.corpus.tokens import STRINGS
 from synthkd.corpus.tombstones import bury
 from synthkd.errors import CorpusError
-from synthkd.records import digest
+from synthkd.records import Json, digest
 
 _PAGE = 4096
 _BLOBS = 512  # log-probabilities read at a time
@@ -76,6 +77,8 @@ def write_without(
     tokens = _find_unused_tokens(corpus)
     db.execute("CREATE OR REPLACE TEMP TABLE erased_tokens (token_id INTEGER)")
     corpus.insert("erased_tokens", ({"token_id": number} for number in tokens))
+    db.execute("CREATE OR REPLACE TEMP TABLE erased_options (run_id TEXT, options JSON)")
+    corpus.insert("erased_options", _read_options(corpus, source) if source is not None else ())
     fresh = write_fresh(
         corpus.path, db, lambda schema, table, columns: _choose(schema, table, columns, source)
     )
@@ -84,7 +87,7 @@ def write_without(
     )
     with opened(fresh, corpus.path) as new:
         if remember:
-            bury(new, _read_names(corpus), erasure_id)
+            bury(new, _read_names(corpus, source), erasure_id)
         if row and new.first("SELECT 1 FROM store.samples LIMIT 1"):
             query = "SELECT sample_id FROM store.samples"
             take_snapshot(new, f"after the erasure {erasure_id}", query)
@@ -177,6 +180,11 @@ def _blank(schema: str, table: str, source: str | None) -> str:
             "REPLACE (CASE WHEN batch_id IN (SELECT batch_id FROM corpus.store.batch_requests "
             "SEMI JOIN erased_requests USING (request_key)) THEN '' ELSE note END AS note)"
         )
+    if table == "runs":
+        return (
+            "REPLACE (coalesce((SELECT e.options FROM erased_options e "
+            "WHERE e.run_id = runs.run_id), options) AS options)"
+        )
     if table == "sources" and source is not None:
         quoted = source.replace("'", "''")
         parts = ", ".join(
@@ -187,10 +195,35 @@ def _blank(schema: str, table: str, source: str | None) -> str:
     return ""
 
 
-def _read_names(corpus: Corpus) -> Iterator[tuple[str, str]]:
+def _read_options(corpus: Corpus, source: str) -> Iterator[Mapping[str, str]]:
+    """Yield the options of runs that say more of `source` than its name, without that."""
+    row = corpus.first("SELECT path FROM store.sources WHERE source_id = ?", [source])
+    path = row[0] if row else ""
+    for run_id, text in corpus.db.execute("SELECT run_id, options FROM store.runs").fetchall():
+        options = json.loads(text)
+        bare = _forget(options, source, path)
+        if bare != options:
+            yield {"run_id": run_id, "options": to_json(bare)}
+
+
+def _forget(value: Json, source: str, path: str) -> Json:
+    """Return `value` with nothing of the rows at `path` but what they are called."""
+    if isinstance(value, Mapping):
+        for name in ("name", "path"):
+            if "path" in value and value.get(name) == source:
+                return {name: source}
+        return {name: _forget(each, source, path) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_forget(each, source, path) for each in value]
+    return "" if path and value == path else value
+
+
+def _read_names(corpus: Corpus, source: str | None) -> Iterator[tuple[str, str]]:
     """Yield (kind, name) of what is to be remembered as erased."""
-    for source, seed in corpus.db.execute("FROM erased_seeds").fetchall():
-        yield "seed", f"{source}\0{seed}"
+    if source is not None:
+        yield "source", source
+    for source_id, seed in corpus.db.execute("FROM erased_seeds").fetchall():
+        yield "seed", f"{source_id}\0{seed}"
     versions = (
         "SELECT DISTINCT version FROM store.seeds SEMI JOIN erased_seeds USING (source_id, seed_id)"
     )

@@ -39,6 +39,7 @@ class Served(NamedTuple):
 
 
 NOT_TOLD = Served()
+ASKED = "messages, endpoint, model, parameters, schema, tools, sample_index"  # what a key is of
 
 
 def add_requests(corpus: Corpus, requests: Iterable[tuple[Request, str]]) -> None:
@@ -65,25 +66,23 @@ def add_requests(corpus: Corpus, requests: Iterable[tuple[Request, str]]) -> Non
 
 def read_requests(corpus: Corpus, keys: Sequence[str]) -> list[Request]:
     """Return the requests of `keys`, in their order."""
-    query = (
-        "SELECT request_key, messages, endpoint, model, parameters, schema, tools, sample_index "
-        "FROM store.requests"
-    )
-    found = {
-        key: Request(
-            messages=read_messages(messages),
-            endpoint=endpoint,
-            model=model,
-            parameters=json.loads(parameters),
-            schema=None if schema is None else json.loads(schema),
-            tools=None if tools is None else json.loads(tools),
-            sample_index=sample_index,
-        )
-        for key, messages, endpoint, model, parameters, schema, tools, sample_index in _look_up(
-            corpus, query, keys
-        )
-    }
+    rows = _look_up(corpus, f"SELECT request_key, {ASKED} FROM store.requests", keys)
+    found = {key: as_request(asked) for key, *asked in rows}
     return [found[key] for key in keys]
+
+
+def as_request(asked: Sequence[Any]) -> Request:
+    """Return the request that the columns `ASKED` of a row tell of."""
+    messages, endpoint, model, parameters, schema, tools, sample_index = asked
+    return Request(
+        messages=read_messages(messages),
+        endpoint=endpoint,
+        model=model,
+        parameters=json.loads(parameters),
+        schema=None if schema is None else json.loads(schema),
+        tools=None if tools is None else json.loads(tools),
+        sample_index=sample_index,
+    )
 
 
 def answered(corpus: Corpus, keys: Sequence[str]) -> set[str]:

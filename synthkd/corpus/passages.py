@@ -37,9 +37,20 @@ _SAID = (
     "SELECT rationale FROM store.judgements SEMI JOIN erased_samples USING (sample_id)",
 )
 # Where a passage may stand that nobody took from what goes: a phrase, or a quotation.
-_ELSEWHERE = (
+_ROWS_ELSEWHERE = (
     "SELECT fields FROM store.seeds ANTI JOIN erased_seeds USING (source_id, seed_id)",
     "SELECT text FROM store.prompts",
+)
+_SAID_ELSEWHERE = """
+    SELECT concat_ws(' ', text, thinking) FROM store.completions SEMI JOIN (
+        SELECT request_key FROM store.samples
+        UNION SELECT asked_key FROM store.samples
+        UNION SELECT request_key FROM store.chains
+        UNION SELECT request_key FROM store.judgements
+    ) USING (request_key) ANTI JOIN erased_requests USING (request_key)
+"""
+_ELSEWHERE = (
+    *_ROWS_ELSEWHERE,
     "SELECT messages FROM store.requests ANTI JOIN erased_requests USING (request_key)",
     """
     SELECT concat_ws(' ', text, thinking) FROM store.completions
@@ -85,20 +96,24 @@ def find_passages(corpus: Corpus, rows: Sequence[Row]) -> tuple[list[str], list[
         passages |= own
         if not own:
             without.append(fields)
-    listed = sorted(passages)
-    if not listed:
-        return [], without
-    search = Passages(listed)
-    common = {
-        number
-        for query in (
-            "SELECT '', fields FROM store.seeds ANTI JOIN erased_seeds USING (source_id, seed_id)",
-            _PROMPTS,
-        )
-        for page in read_texts(corpus, query)
-        for _, number in search.find_among(page)
-    }
-    return [text for number, text in enumerate(listed) if number not in common], without
+    return _leave_common(corpus, sorted(passages), _ROWS_ELSEWHERE), without
+
+
+def find_said(corpus: Corpus, keys: Sequence[str]) -> list[str]:
+    """Return passages of what answers the requests `keys`, that nothing that stays is made of.
+
+    What somebody asked about an answer, and no sample tells of any more, holds one: an older
+    critique, or another judge.
+    """
+    passages: set[str] = set()
+    for page in pages(keys, _PAGE):
+        rows = corpus.db.execute(
+            "SELECT text, thinking FROM store.completions "
+            "WHERE request_key IN (SELECT unnest(?::VARCHAR[]))",
+            [page],
+        ).fetchall()
+        passages |= {p for row in rows for text in row if text and (p := find_passage(text))}
+    return _leave_common(corpus, sorted(passages), (*_ROWS_ELSEWHERE, _SAID_ELSEWHERE))
 
 
 def find_holders(corpus: Corpus, passages: Sequence[str]) -> set[str]:
@@ -157,13 +172,7 @@ def draw_passages(corpus: Corpus, of_rows: Sequence[str]) -> list[str]:
             f"FROM ({query}) t (text) USING SAMPLE reservoir({_DRAWN} ROWS) REPEATABLE (0)"
         ).fetchall()
         drawn.update((p, None) for (text,) in rows if text and (p := find_passage(text)))
-    listed = list(drawn)
-    search = Passages(listed)
-    common: set[int] = set()
-    for query in _ELSEWHERE:
-        for page in read_texts(corpus, f"SELECT '', * FROM ({query})"):
-            common.update(number for _, number in search.find_among(page))
-    return [text for number, text in enumerate(listed) if number not in common]
+    return _leave_common(corpus, list(drawn), _ELSEWHERE)
 
 
 def find_leaks(corpus: Corpus, passages: Sequence[str]) -> list[Leak]:
@@ -187,6 +196,18 @@ def read_texts(corpus: Corpus, query: str) -> Iterator[list[tuple[str, bytes]]]:
     cursor = corpus.db.execute(query)
     while rows := cursor.fetchmany(_PAGE):
         yield [(name, text.encode()) for name, text in rows]
+
+
+def _leave_common(corpus: Corpus, passages: Sequence[str], elsewhere: Sequence[str]) -> list[str]:
+    """Return those of `passages` that stand in nothing that the queries `elsewhere` tell."""
+    search = Passages(passages)
+    common = {
+        number
+        for query in (elsewhere if passages else ())
+        for page in read_texts(corpus, f"SELECT '', * FROM ({query})")
+        for _, number in search.find_among(page)
+    }
+    return [text for number, text in enumerate(passages) if number not in common]
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -12,6 +12,7 @@ process began; before there is a marker nothing has happened, after it everythin
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# Whatever else a marker names, synthkd has not written it.
+_PASSING = re.compile(r"[^/\\]+\.(tmp|status\.json)")
+_DRAFT = re.compile(r"[^/\\]+\.erasing-report\.(json|md)")
+_REPORT = re.compile(r"erasure-[0-9a-f]+\.(json|md)")
 _CHUNK = 1 << 20  # bytes overwritten at a time
 _SPARE = 16 << 20  # bytes that stay free when a corpus was written anew
 
@@ -39,6 +44,7 @@ class Leftovers:
 
     `keys` are (source, subject or None) whose keys are destroyed, `wipe` the names of files
     and folders beside the corpus that go, `publish` names of drafts and what they are to be.
+    They are names and no paths: who puts a marker beside a corpus reaches nothing else.
     """
 
     keys: Sequence[tuple[str, str | None]] = ()
@@ -159,9 +165,7 @@ def finish(path: Path) -> bool:
         _claim(file.fileno(), path)
         if not marker.exists() or not os.path.samestat(marker.stat(), os.fstat(file.fileno())):
             return False  # somebody was quicker
-        said = json.loads(file.read())
-        keys = [(source, subject) for source, subject in said["keys"]]
-        _finish(path, Leftovers(keys, said["wipe"], said["publish"]), lambda: None)
+        _finish(path, _read(path, file.read()), lambda: None)
     return True
 
 
@@ -186,7 +190,10 @@ def wipe(path: Path) -> None:
     What a file system keeps elsewhere (a copy on write, a snapshot, a flash cell that was
     written to another place) is out of reach.
     """
-    if path.is_dir() and not path.is_symlink():
+    if path.is_symlink():
+        path.unlink()  # what it leads to is somebody else's
+        return
+    if path.is_dir():
         for each in path.iterdir():
             wipe(each)
         with suppress(OSError):
@@ -220,16 +227,41 @@ def _finish(path: Path, leftovers: Leftovers, release: Callable[[], None]) -> No
         destroy_key(path, source, subject)
     for draft, final in leftovers.publish.items():
         with suppress(FileNotFoundError):
-            target.with_name(draft).replace(final)
+            target.with_name(draft).replace(target.with_name(final))
     wipe(old)
     for name in leftovers.wipe:
-        wipe(Path(name))
+        wipe(target.with_name(name))
+        wipe(path.with_name(name))
     for left in _list_beside(path, ".erasing"):
         if left != marker_path(path):
             wipe(left)
     _sync(target.parent)
     marker_path(path).unlink()
     _sync(target.parent)
+
+
+def _read(path: Path, marker: str) -> Leftovers:
+    """Return what a marker says is left to do.
+
+    Raises:
+        CorpusError: It says something that synthkd does not write.
+    """
+    try:
+        said = json.loads(marker)
+        keys = [(str(source), subject) for source, subject in said["keys"]]
+        leftovers = Leftovers(keys, list(said["wipe"]), dict(said["publish"]))
+        is_ours = all(_PASSING.fullmatch(each) for each in leftovers.wipe) and all(
+            _DRAFT.fullmatch(draft) and _REPORT.fullmatch(final)
+            for draft, final in leftovers.publish.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_ours = False
+    if not is_ours:
+        raise CorpusError(
+            f"{marker_path(path)} says that an erasure was interrupted, and is nothing that "
+            "synthkd wrote; nothing was done. To open the corpus as it is, move that file away."
+        )
+    return leftovers
 
 
 def _claim(file: int, path: Path) -> None:

@@ -5,7 +5,7 @@ teacher. What else the corpus holds is left alone.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -220,8 +220,15 @@ def is_pure(parameters: str) -> bool:
     )
 
 
-def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Verdict]]) -> None:
-    """Put `verdicts` (sample id, filter, step, verdict) in place of the selection's old ones."""
+def replace_verdicts(
+    corpus: Corpus,
+    verdicts: Iterable[tuple[str, str, int, Verdict]],
+    tell: Callable[[], object] = lambda: None,
+) -> None:
+    """Put `verdicts` (sample id, filter, step, verdict) in place of the selection's old ones.
+
+    `tell` is called once they are there, and stands or falls with them.
+    """
     with corpus.transaction():
         # Whoever judged these samples before has to judge them again: its verdicts are gone.
         corpus.db.execute("DELETE FROM store.steps WHERE starts_with(step, 'filter ')")
@@ -243,6 +250,7 @@ def replace_verdicts(corpus: Corpus, verdicts: Iterable[tuple[str, str, int, Ver
                     for key, label, step, verdict in page
                 ),
             )
+        tell()
 
 
 def read_funnel(corpus: Corpus) -> list[tuple[str, int, int, dict[str, int]]]:

@@ -43,6 +43,10 @@ class Tombstones:
             "row", seed.version
         )
 
+    def has_source(self, source: str, seeds: Iterable[Seed]) -> bool:
+        """Return whether the source was erased as a whole, and `seeds` are nothing else of it."""
+        return self._has("source", source) and all(self.has_seed(seed) for seed in seeds)
+
     def has_request(self, request: Request) -> bool:
         """Return whether the request was erased, with its answer."""
         return self._has("request", request.key)

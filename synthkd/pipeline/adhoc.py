@@ -57,7 +57,10 @@ def read_facts(license_: str | None, stated: Sequence[str] = ()) -> Facts:
     try:
         return read_options({"license": license_ or NOASSERTION}, stated, Facts)
     except ConfigError as error:
-        mistakes = [mistake.replace("--set ", "--fact ") for mistake in error.mistakes]
+        mistakes = [
+            mistake.replace("--set ", "--fact ").replace("teacher.model=openai/NAME", "client=acme")
+            for mistake in error.mistakes
+        ]
         raise ConfigError("what is stated of the rows is not right:", mistakes) from None
 
 

@@ -8,11 +8,11 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from synthkd.corpus.checks import Check, read_profiles
+from synthkd.corpus.checks import MADE, Check, read_profiles
 from synthkd.corpus.store import Corpus
+from synthkd.documents import parse, read_text
 from synthkd.errors import ConfigError
 from synthkd.pipeline.questions import Subject
-from synthkd.rights.documents import parse, read_text
 from synthkd.rights.policy import SHIPPED, read_policy
 from synthkd.rights.table import read_file
 
@@ -121,9 +121,7 @@ def compare(
 
 def _name_some(corpus: Corpus, keys: Sequence[Key], count: int) -> tuple[str, ...]:
     rows = corpus.db.execute(
-        "SELECT s.sample_id FROM store.samples s "
-        "LEFT JOIN store.scores c ON c.request_key = s.request_key AND s.completion IS NULL "
-        "WHERE s.profile_id IN (SELECT unnest(?::VARCHAR[])) "
+        f"SELECT s.sample_id {MADE} WHERE s.profile_id IN (SELECT unnest(?::VARCHAR[])) "
         "AND (s.profile_id || coalesce(c.profile_id, '')) IN (SELECT unnest(?::VARCHAR[])) "
         "ORDER BY s.sample_id LIMIT ?",
         [[profile for profile, _ in keys], [p + (scorer or "") for p, scorer in keys], count],

@@ -19,7 +19,7 @@ from synthkd.pipeline.exporting import DATA, DESCRIPTION, export
 from synthkd.pipeline.tracing import trace
 from synthkd.reports.exports import needing
 from synthkd.reports.exports.composition import read_composition
-from synthkd.reports.scope import Scope, of_kept, of_student
+from synthkd.reports.scope import SELECTED, Scope, of_kept, of_student
 from synthkd.reports.writing import write_whole
 from synthkd.rights.entries import Table
 
@@ -40,7 +40,7 @@ def export_croissant(
     with needing("Croissant"):
         from synthkd.reports.exports.croissant import describe_dataset
     count = export(corpus, out, "datasets", name=name, only_kept=only_kept)
-    scope = of_kept(corpus) if only_kept else Scope(corpus, "SELECT sample_id FROM selection")
+    scope = of_kept(corpus) if only_kept else Scope(corpus, SELECTED)
     composition = read_composition(scope, name, table)
     columns = pq.read_schema(out / DATA).names
     write_whole(out / DESCRIPTION, describe_dataset(composition, out / DATA, out, columns))

@@ -1,27 +1,23 @@
-"""A YAML file as a value, with the place of everything in it.
+"""A pipeline file, or options of the command line, as a value: with the place of everything in it.
 
-YAML 1.2: `no` is a string, `1e-4` a number, a key may stand once. Every mistake is
-told at once, as `file:line: what, what follows, what to write instead`.
+Values may be set from elsewhere, so a place is a line or a flag. Every mistake is told at once,
+as `file:line: what, what follows, what to write instead`.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from synthkd.documents import Loc, Model, find_options, parse, spell, suggest
 from synthkd.errors import ConfigError
-from synthkd.prompts.spelling import suggest
 from synthkd.records import Json
 
-Loc = tuple[str | int, ...]
-Model = TypeVar("Model", bound=BaseModel)
 _COMMAND_LINE = "the command line"
 
 
@@ -54,7 +50,7 @@ def read_document(path: Path, name: str, settings: Sequence[str] = ()) -> Docume
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name} cannot be read as text in UTF-8: {error}") from error
-    tree = _parse(text, name)
+    tree = parse(text, name)
     if not isinstance(tree, CommentedMap):
         raise ConfigError(
             f"{name} is not a pipeline: it must be options with values, such as `name: support`. "
@@ -121,19 +117,6 @@ def explain(error: ValidationError, document: Document, model: type[BaseModel]) 
         yield mistake
 
 
-def _parse(text: str, name: str) -> Json:
-    yaml = YAML(typ="rt", pure=True)
-    yaml.version = (1, 2)
-    try:
-        return yaml.load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = str(error.problem).split("\n")[0]
-        raise ConfigError(f"{name}:{line}: this is not YAML: {problem}") from None
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{name} is not YAML: {error}") from None
-
-
 def _to_plain(node: Json, loc: Loc, name: str, places: dict[Loc, str]) -> Json:
     """Return `node` in plain Python, noting in `places` where each part stands."""
     if isinstance(node, CommentedMap):
@@ -173,7 +156,7 @@ def _set(value: Json, setting: str, places: dict[Loc, str]) -> str | None:
             return f"--set {setting}: there is no {'.'.join(map(str, keys[: depth + 1]))}"
     last = keys[-1]
     try:
-        fresh = _to_plain(_parse(text, "--set"), (), "--set", {})
+        fresh = _to_plain(parse(text, "--set"), (), "--set", {})
     except ConfigError:
         fresh = text
     if isinstance(node, list) and isinstance(last, int) and last < len(node):
@@ -233,22 +216,23 @@ _SAYINGS = {
         "must be options with values, such as {{name: value}}",
     ),
     "finite_number": "must be a finite number",
+    "date_from_datetime_parsing": "must be a day, such as 2027-01-31",
 }
 
 
 def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any], name: str) -> str:
     """Return what is wrong at `loc`, and what to write instead."""
     kind, context = detail["type"], detail.get("ctx", {})
-    path = _spell(loc)
+    path = spell(loc)
     if kind == "extra_forbidden":
-        known = _known_options(detail["loc"][:-1], schema)
-        inside = f" in {_spell(loc[:-1])}" if loc[:-1] else ""
+        known = find_options(detail["loc"][:-1], schema)
+        inside = f" in {spell(loc[:-1])}" if loc[:-1] else ""
         return f"there is no option {loc[-1]!r}{inside}{suggest(str(loc[-1]), known)}"
     if kind == "missing":
-        whole, cure = "the pipeline", "add it"
+        whole, cure = "it" if name == "--use" else "the pipeline", "add it"
         if name == _COMMAND_LINE:
             whole, cure = "it", f"add --set {path}=VALUE"
-        return f"{_spell(loc[:-1]) or whole} has no {loc[-1]!r}; {cure}"
+        return f"{spell(loc[:-1]) or whole} has no {loc[-1]!r}; {cure}"
     if kind == "union_tag_invalid":
         tag = str(context["tag"])
         known = re.findall(r"'([^']+)'", str(context["expected_tags"]))
@@ -263,37 +247,3 @@ def _say(detail: ErrorDetails, loc: Loc, schema: Mapping[str, Any], name: str) -
         return f"{path} is {given:.80}; it {_SAYINGS[kind].format(**context)}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
-
-
-def _spell(loc: Loc) -> str:
-    """Return `loc` as people write it: `filters[0].min_words`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
-    return text.removeprefix(".")
-
-
-def _known_options(loc: Sequence[str | int], schema: Mapping[str, Any]) -> list[str]:
-    """Return the options that the JSON Schema knows at pydantic's `loc`, tags included."""
-    definitions = schema.get("$defs", {})
-
-    def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
-        while "$ref" in node:
-            node = definitions[str(node["$ref"]).rsplit("/", 1)[1]]
-        return node
-
-    nodes = [resolve(schema)]
-    for part in loc:
-        following: list[Mapping[str, Any]] = []
-        for node in nodes:
-            mapping = node.get("discriminator", {}).get("mapping", {})
-            if isinstance(part, int):
-                following += [node["items"]] if "items" in node else []
-            elif part in mapping:
-                following.append({"$ref": mapping[part]})
-            elif part in node.get("properties", {}):
-                following.append(node["properties"][part])
-            elif not mapping:
-                following.append(node)  # the name of a union's member, which a schema has not
-        nodes = []
-        for node in map(resolve, following):
-            nodes += [resolve(member) for member in node.get("anyOf", [node])]
-    return sorted({name for node in nodes for name in node.get("properties", {})})

@@ -144,7 +144,7 @@ def _erase(corpus: Corpus, erasure: Erasure, say: Say) -> Erasure:
     # What is reported if this process is killed before it has searched everything again.
     drafts = [fresh.with_name(f"{fresh.name}-report{suffix}") for suffix in (".json", ".md")]
     write_erasure(draft, *drafts)
-    finals = [str(erasure.report.with_suffix(each.suffix).resolve()) for each in drafts]
+    finals = [erasure.report.with_suffix(each.suffix).name for each in drafts]
     publish = dict(zip([each.name for each in drafts], finals, strict=True))
     _put_in_place(corpus, Leftovers(keys, _list_temporary(corpus.path), publish))
     say(f"{corpus.path}: written anew without {spell_count(len(erasure.samples), 'sample')}")
@@ -256,5 +256,4 @@ def _list_keys(corpus: Corpus, wanted: Wanted) -> list[tuple[str, str | None]]:
 def _list_temporary(path: Path) -> list[str]:
     """Return what stands beside a corpus for a while only, and may hold what went."""
     standing = standing_path(path)
-    names = (Path(f"{path}.tmp"), standing, standing.with_name(standing.name + ".tmp"))
-    return [str(each.resolve()) for each in names]
+    return [f"{path.name}.tmp", standing.name, f"{standing.name}.tmp"]

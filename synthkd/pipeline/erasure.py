@@ -40,6 +40,11 @@ LIMITS = (
         "of these to the letter can test the guess."
     ),
     (
+        "What a source is called stays where it was written down, so that it can be said that it "
+        "was erased. Where it is and what is known of it is said anew by whoever runs a pipeline "
+        "that still names it: take it out there as well."
+    ),
+    (
         "What was erased is remembered by keyed digests, so that a later run does not ask for it "
         "again. Who holds the corpus and its .keys file can test a text they know against these."
     ),

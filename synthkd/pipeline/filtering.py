@@ -45,10 +45,13 @@ def filter_samples(
     if dry_run:
         deque(verdicts, maxlen=0)
     else:
-        replace_verdicts(corpus, verdicts)
-        told = [{"filter": s.filter, "judged": s.judged, "kept": s.kept} for s in stages]
-        append_event(corpus, "filter", "samples", {"funnel": told})
+        replace_verdicts(corpus, verdicts, lambda: _tell(corpus, stages))
     return stages
+
+
+def _tell(corpus: Corpus, stages: Sequence[Stage]) -> None:
+    told = [{"filter": s.filter, "judged": s.judged, "kept": s.kept} for s in stages]
+    append_event(corpus, "filter", "samples", {"funnel": told})
 
 
 def judge(samples: Iterable[Sample], filters: Sequence[Filter]) -> Iterator[Judged]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from synthkd.documents import suggest
 from synthkd.errors import ConfigError
 from synthkd.pipeline.document import read_options
-from synthkd.prompts.spelling import suggest
 from synthkd.records import digest
 from synthkd.training import METHODS, AnyStudent
 from synthkd.training.student import Optimizer

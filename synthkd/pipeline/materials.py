@@ -8,6 +8,7 @@ from synthkd.corpus.ledger import Served
 from synthkd.corpus.origins import add_subjects
 from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.store import Corpus
+from synthkd.corpus.tombstones import Tombstones
 from synthkd.errors import ConfigError
 from synthkd.pipeline.few_shot import Examples
 from synthkd.prompts import Prompt
@@ -165,8 +166,10 @@ def write_sources(
 ) -> None:
     """Write down where samples will come from: sources, their prompts, and more `prompts`."""
     seen = list(prompts)
+    erased = Tombstones(corpus)
     for material in materials:
-        _write_source(corpus, material.source, material.path, material.sha256, material.facts)
+        if not erased.has_source(material.source, material.seeds):
+            _write_source(corpus, material.source, material.path, material.sha256, material.facts)
         seen.append(material.prompt)
         examples = material.examples
         if examples is not None and material.shown_from != material.source:

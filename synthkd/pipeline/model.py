@@ -15,9 +15,10 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from synthkd.documents import Loc
 from synthkd.evaluation import EvaluationOptions
 from synthkd.filters import AnyFilter, JudgedFilter
-from synthkd.pipeline.document import Loc, read_document, validate
+from synthkd.pipeline.document import read_document, validate
 from synthkd.pipeline.few_shot import FewShot
 from synthkd.pipeline.judging import Judge
 from synthkd.pipeline.mixing import Choose, SharingTeacher

@@ -14,6 +14,7 @@ from synthkd.corpus.checks import Check, Profile, judge_profiles, read_profiles
 from synthkd.corpus.runs import start_run
 from synthkd.corpus.samples import select
 from synthkd.corpus.store import Corpus, open_corpus, read_corpus
+from synthkd.documents import suggest
 from synthkd.errors import ConfigError
 from synthkd.pipeline.foreseeing import foresee
 from synthkd.pipeline.generation import generate
@@ -30,13 +31,14 @@ from synthkd.rights.use import Use
 class Subject:
     """What is asked about: profiles of samples, who would learn them, and the rules.
 
-    `corpus` is None where there are no samples yet, and the profiles are foreseen.
+    Where there are no samples yet, the profiles are foreseen; the `corpus` may not be there either.
     """
 
     rules: Rules
     learners: tuple[Learner, ...]
     profiles: tuple[Profile, ...]
     corpus: Corpus | None = None
+    is_foreseen: bool = False
 
     def judge(self, today: date | None = None) -> dict[str, Check]:
         """Return what the rules say for each student."""
@@ -72,15 +74,18 @@ def open_pipeline_subject(
     learners = tuple(find_learners(project.pipeline.students, rules, project.folder, work.prompt))
     if not project.corpus.is_file():
         foreseen = foresee(work.materials, work.graph) if work.graph else []
-        yield Subject(rules, learners, tuple(foreseen))
+        yield Subject(rules, learners, tuple(foreseen), is_foreseen=True)
         return
     with open_corpus(project.corpus, create=False) as corpus:
         profiles: list[Profile] = []
         if work.graph:
             run_id = start_run(corpus, "read", project.pipeline.model_dump(mode="json"))
             generate(corpus, work.materials, work.graph, run_id=run_id, ask=False)
-            profiles = read_profiles(corpus) or foresee(work.materials, work.graph)
-        yield Subject(rules, learners, tuple(profiles), corpus)
+            profiles = read_profiles(corpus)
+        is_foreseen = work.graph is not None and not profiles
+        if work.graph and is_foreseen:
+            profiles = foresee(work.materials, work.graph)
+        yield Subject(rules, learners, tuple(profiles), corpus, is_foreseen)
 
 
 def foresee_rights(project: Project, work: Work) -> dict[str, Check]:
@@ -140,8 +145,15 @@ def suppose(
     """Return `subject` if its use were changed by `changes`, and it were `without` some sources.
 
     Raises:
-        ConfigError: The use would not be one.
+        ConfigError: There is no such source.
     """
+    known = sorted({name for profile in subject.profiles for name in profile.sources})
+    if wrong := [name for name in without if name not in known]:
+        raise ConfigError(
+            f"there is no source {wrong[0]!r} to leave out{suggest(wrong[0], known)}"
+            if known
+            else f"there are no samples, so there is no source {wrong[0]!r} to leave out"
+        )
     profiles = []
     for profile in subject.profiles:
         sources = {name: n for name, n in profile.sources.items() if name not in without}

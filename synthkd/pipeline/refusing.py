@@ -22,7 +22,7 @@ _NO_SAMPLES = "\0"  # the key of a student that learns none
 
 def spell_check(check: Check) -> str:
     """Return in a line what was said of samples."""
-    told = f"{check.verdict.told} ({spell_count(check.samples, 'sample')}"
+    told = f"{check.verdict.told} ({_spell_judged(check)}"
     standing = [each for each in check.reasons if each.reason.severity >= Severity.REVIEW]
     if standing:
         named = [f"{reason.code} {samples:,}" for reason, samples in standing[:_TOLD]]
@@ -30,6 +30,13 @@ def spell_check(check: Check) -> str:
         told += "; " + ", ".join([*named, *([f"{more} more"] if more > 0 else [])])
     owed = sorted({str(each) for each in check.obligations})
     return told + ")" + (f"; owed: {', '.join(owed)}" if owed else "")
+
+
+def _spell_judged(check: Check) -> str:
+    """Return what was judged: silence over nothing may pass for a yes."""
+    if check.samples:
+        return spell_count(check.samples, "sample")
+    return "what it is made from; it learns no samples" if check.extra else "there are no samples"
 
 
 def spell_age(check: Check, reason: Reason) -> str:

@@ -121,6 +121,10 @@ def parse_use(text: str, before: Use | None = None) -> tuple[Use, dict[str, Any]
     if wrong := [name.strip() for name, is_pair, _ in pairs if not is_pair]:
         raise ConfigError(f"--use must be like {_SHAPE}, and {wrong[0]!r} is no KEY=VALUE")
     given = {name.strip(): value.strip() for name, _, value in pairs}
+    if len(given) < len(pairs):
+        names = [name.strip() for name, _, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"--use says {twice!r} more than once; say it once")
     known = before.dump() if before else {}
     value = {**known, **given}
     document = Document("--use", value, {(): "--use", **{(name,): "--use" for name in value}})

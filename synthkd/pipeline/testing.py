@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from synthkd.documents import parse, read_text
 from synthkd.errors import ConfigError
 from synthkd.rights.cases import CaseResult, run_cases, run_tests
-from synthkd.rights.documents import parse, read_text
 from synthkd.rights.policy import SHIPPED, read_policy
 from synthkd.rights.table import read_table
 

@@ -34,10 +34,10 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from synthkd.documents import suggest
 from synthkd.errors import ConfigError
 from synthkd.outputs import Output, TextOutput
 from synthkd.prompts.sections import ENVIRONMENT, judge_variables, split_sections
-from synthkd.prompts.spelling import suggest
 from synthkd.records import Json, Message, Role
 from synthkd.rights.licenses import License
 

@@ -20,7 +20,7 @@ from synthkd.reports.credits import Credit, find_licenses, read_credits
 from synthkd.reports.facts import Row, query
 from synthkd.reports.markdown import fence, render, to_yaml
 from synthkd.reports.owed import find_bound
-from synthkd.reports.scope import KEPT, Scope, of_student
+from synthkd.reports.scope import KEPT, SELECTED, Scope, of_student
 from synthkd.reports.writing import make_line, shorten, write_whole
 from synthkd.rights.entries import Table
 from synthkd.rights.table import read_table
@@ -135,7 +135,7 @@ def write_dataset_card(
     """
     with facts.selected(corpus):
         generated, kept = facts.count_samples(corpus)
-        scope = Scope(corpus, KEPT if rows <= kept else "SELECT sample_id FROM selection")
+        scope = Scope(corpus, KEPT if rows <= kept else SELECTED)
         made_from = _withhold(scope.made_from)
         credits_, _ = read_credits(scope)
         funnel = [

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from synthkd.corpus.checks import WHOLE
 from synthkd.corpus.store import Corpus
 from synthkd.reports.facts import Row, query
 from synthkd.reports.owed import withhold
 from synthkd.reports.scope import Scope
 from synthkd.rights.entries import STALE_AFTER_DAYS
 from synthkd.rights.verdicts import Obligation, Severity
-
-_WHOLE = "*"  # stands for a profile where a verdict is of all samples together
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def read_checked(scope: Scope, on: date) -> Checked | None:
     told: dict[tuple[tuple[str, str | None], str], int] = {}
     for row in rows:
         key = (row["profile_id"], row["scorer_id"])
-        count = scope.count if key[0] == _WHOLE else scope.profiles.get(key)
+        count = scope.count if key[0] == WHOLE else scope.profiles.get(key)
         if count is None:
             continue
         worst.setdefault(key, Severity(row["severity"]))
@@ -114,9 +113,9 @@ def read_checked(scope: Scope, on: date) -> Checked | None:
                 reasons.setdefault(reason["code"], reason)
                 told.setdefault((key, reason["code"]), count)
     for (key, code), count in told.items():
-        samples[code] = count if key[0] == _WHOLE else samples[code] + count
+        samples[code] = count if key[0] == WHOLE else samples[code] + count
     counts: Counter[Severity] = Counter()
-    whole = worst.pop((_WHOLE, None), None)
+    whole = worst.pop((WHOLE, None), None)
     for key, severity in worst.items():
         counts[severity] += scope.profiles[key]
     first = checks[0]

@@ -9,17 +9,17 @@ named: a credit travels with a student, and a contract does not.
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from synthkd.reports.facts import Row, query
+from synthkd.reports.facts import Row
 from synthkd.reports.scope import Scope
 from synthkd.rights.classes import classify
+from synthkd.rights.facts import Attribution
 
 _CREDITED = ("seed", "few_shot", "prompt")
-_PARTS = ("title", "author", "uri", "license_uri", "changes")
+_PARTS = tuple(Attribution.model_fields)
 _WORD = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
 _SCANCODE = "LicenseRef-scancode-"
 _PAGE = 1000  # rows read at a time
@@ -62,10 +62,9 @@ class Credit:
 def read_credits(scope: Scope) -> tuple[list[Credit], int]:
     """Return whom samples are owed to, and how many sources of clients are left unsaid."""
     made_from = [row for row in scope.made_from if row["role"] in _CREDITED]
-    facts = _read_facts(scope)
     told = [row for row in made_from if not row["client"]]
     withheld = {row["name"] for row in made_from if row["client"]}
-    return [_credit(row, facts.get(row["name"], {})) for row in told], len(withheld)
+    return [_credit(row, scope) for row in told], len(withheld)
 
 
 def read_row_credits(scope: Scope) -> Iterator[Row]:
@@ -75,9 +74,9 @@ def read_row_credits(scope: Scope) -> Iterator[Row]:
     a page at a time: ask the corpus nothing else meanwhile.
     """
     facts = {
-        source: stated
-        for source, stated in _read_facts(scope).items()
-        if stated.get("attribution_columns")
+        name: source["facts"]
+        for name, source in scope.sources.items()
+        if source["facts"].get("attribution_columns")
     }
     if not facts:
         return
@@ -129,7 +128,8 @@ def _find_address(license_id: str) -> str:
     return f"https://spdx.org/licenses/{license_id}.html"
 
 
-def _credit(row: Row, facts: Mapping[str, Any]) -> Credit:
+def _credit(row: Row, scope: Scope) -> Credit:
+    facts = scope.sources.get(row["name"], {}).get("facts", {})
     said = facts.get("attribution") or {}
     licenses = find_licenses(row["license"])
     if said.get("license_uri") and len(licenses) == 1:
@@ -147,13 +147,6 @@ def _credit(row: Row, facts: Mapping[str, Any]) -> Credit:
         grade=row["grade"],
         rows=bool(facts.get("attribution_columns")),
     )
-
-
-def _read_facts(scope: Scope) -> dict[str, dict[str, Any]]:
-    found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for row in query(scope.corpus, "SELECT source_id, facts FROM store.sources"):
-        found[row["source_id"]] = json.loads(row["facts"] or "{}")
-    return found
 
 
 def _find(part: str) -> str:

@@ -45,7 +45,7 @@ def to_yaml(front: Mapping[str, Json]) -> Markup:
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.dump(dict(front), out)
-    return Markup(out.getvalue().rstrip("\n"))  # noqa: S704 written by a YAML writer
+    return Markup(out.getvalue().rstrip("\n"))  # noqa: S704 - written by a YAML writer
 
 
 def fence(options: Json) -> Markup:
@@ -53,7 +53,7 @@ def fence(options: Json) -> Markup:
     text = make_visible(json.dumps(_hide_paths(options), indent=2, ensure_ascii=False))
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     ticks = "`" * max(3, longest + 1)
-    return Markup(f"{ticks}json\n{text}\n{ticks}")  # noqa: S704 a code block is text
+    return Markup(f"{ticks}json\n{text}\n{ticks}")  # noqa: S704 - a code block is text
 
 
 def _hide_paths(value: Json) -> Json:
@@ -71,7 +71,7 @@ def _show(value: object) -> object:
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("synthkd.reports", "."),
-    autoescape=False,  # noqa: S701 Markdown has escapes of its own, which `finalize` writes
+    autoescape=False,  # noqa: S701 - Markdown has escapes of its own, which `finalize` writes
     finalize=_show,
     undefined=StrictUndefined,
     trim_blocks=True,

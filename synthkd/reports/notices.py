@@ -183,7 +183,7 @@ def _spell_notice(scope: Scope, bound: Bound, owed: Sequence[Owed], checked: Che
     told += ["", "Sources are credited in ATTRIBUTION.md; texts of licenses are in LICENSES/."]
     if checked is None:
         told.append("No policy has judged these samples, so what of this applies is not known.")
-    told.append("These are records, no legal advice: a person decides.")
+    told.append("These are records, no advice: a person decides.")
     return "\n".join(told) + "\n"
 
 

@@ -13,7 +13,8 @@ from functools import cached_property
 from synthkd.records import Contribution
 from synthkd.reports.facts import Row
 from synthkd.rights.entries import Entry, Table
-from synthkd.rights.terms import find_entries
+from synthkd.rights.matching import MODELS
+from synthkd.rights.terms import find_read
 from synthkd.rights.verdicts import Obligation
 
 MEANINGS = {
@@ -43,9 +44,6 @@ _MOMENTS = {
 _THIS = "for this use"
 _CLIENT_ONLY = "CLIENT_ONLY"
 _CLIENT = re.compile(r"LicenseRef-client-[A-Za-z0-9.-]+")
-_MODELS = frozenset(
-    {"base", "teacher", "critic", "rewriter", "translator", "judge", "scorer", "embedder"}
-)
 _FIELDS = tuple(field.name for field in fields(Contribution))
 
 
@@ -125,14 +123,14 @@ def withhold(text: str) -> str:
 
 def find_bound(rows: Iterable[Row], table: Table, on: date) -> Bound:
     """Return which terms came with the models in `rows`, as `Scope.made_from` gives them."""
-    models = tuple(row for row in rows if row["role"] in _MODELS)
+    models = tuple(row for row in rows if row["role"] in MODELS)
     entries: dict[str, Entry] = {}
     unread: dict[str, None] = {}
     for row in models:
-        found = find_entries(as_contribution(row), table)
-        if found is None:
+        found, is_all = find_read(as_contribution(row), table)
+        if not is_all:
             unread[row["name"]] = None
-        for entry in found or ():
+        for entry in found:
             entries.setdefault(entry.id, entry)
     return Bound(models, tuple(entries.values()), tuple(unread), on)
 

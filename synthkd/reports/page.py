@@ -20,13 +20,12 @@ from synthkd.reports import charts, facts
 from synthkd.reports.checked import read_checked
 from synthkd.reports.facts import Row
 from synthkd.reports.owed import find_bound
-from synthkd.reports.scope import Scope, read_contributions
+from synthkd.reports.scope import SELECTED, Scope, read_contributions
 from synthkd.reports.scores import Standing, rank, read_scores
 from synthkd.reports.writing import make_visible, shorten, write_whole
 from synthkd.rights.entries import Table
 from synthkd.rights.table import read_table
 
-_SELECTED = "SELECT sample_id FROM selection"
 _DRAWN = 20  # samples shown
 _RUNS = 10  # runs listed
 _LONGEST = 20_000  # characters of one text; the corpus has the rest
@@ -78,9 +77,9 @@ def _gather(corpus: Corpus, table: Table) -> dict[str, Any]:
         "kept_bar": charts.bar(kept, 0, generated, "bar-kept"),
         "costs": costs,
         "total_cost": _say_total(costs),
-        "contributions": read_contributions(corpus, _SELECTED),
+        "contributions": read_contributions(corpus),
         "rights": facts.read_rights(corpus),
-        **_gather_rights(Scope(corpus, _SELECTED), table),
+        **_gather_rights(Scope(corpus, SELECTED), table),
         "verdict_words": _VERDICTS,
         "rows": facts.draw_samples(corpus, _DRAWN),
         "longest": _LONGEST,
@@ -187,7 +186,7 @@ def _say_total(costs: Sequence[Row]) -> str:
 
 
 def _money(dollars: float) -> str:
-    decimals = 2 if dollars >= 1 or not dollars else 4 if dollars >= 0.01 else 6  # noqa: PLR2004 a cent
+    decimals = 2 if dollars >= 1 or not dollars else 4 if dollars >= 0.01 else 6  # noqa: PLR2004 - a cent
     return f"${dollars:,.{decimals}f}"
 
 

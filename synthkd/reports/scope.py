@@ -7,23 +7,23 @@ What samples were made from is counted by profile, never by sample: a million sa
 some hundreds of profiles.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from functools import cached_property
 
+from synthkd.corpus.checks import MADE
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
+from synthkd.records import Contribution
 from synthkd.reports.facts import Row, query
 
+SELECTED = "SELECT sample_id FROM selection"
 KEPT = (
     "SELECT s.sample_id FROM selection s WHERE NOT EXISTS "
     "(FROM store.verdicts v WHERE v.sample_id = s.sample_id AND NOT v.keep)"
 )
 _LEARNED = "SELECT sample_id FROM store.student_samples WHERE student_id = ?"
-_FACTS = (
-    "role, reach, name, host, license, terms, kind, client, personal_data, reserved, territory, "
-    "retention_until, tier, provider, grade"
-)
+_FACTS = ", ".join(each.name for each in fields(Contribution) if each.name != "span")
 _ROLES = (
     "list_position(['base', 'seed', 'few_shot', 'prompt', 'teacher', 'critic', 'rewriter', "
     "'translator', 'judge', 'scorer', 'embedder', 'reviewer'], role)"
@@ -70,13 +70,19 @@ class Scope:
         return [*({**row, "samples": self.count} for row in own), *shared]
 
     @cached_property
+    def sources(self) -> dict[str, Row]:
+        """The sources of the corpus by name: their SHA-256 and the facts that were stated."""
+        rows = query(self.corpus, "SELECT source_id, sha256, facts FROM store.sources")
+        return {r["source_id"]: {**r, "facts": json.loads(r["facts"] or "{}")} for r in rows}
+
+    @cached_property
     def snapshots(self) -> list[Row]:
         """The snapshots that the student is bound to, the oldest first: id, samples and root."""
         return query(
             self.corpus,
             "SELECT snapshot_id, samples, root FROM store.snapshots SEMI JOIN "
             "(FROM store.student_snapshots WHERE student_id = ?) USING (snapshot_id) "
-            "ORDER BY taken_at",
+            "ORDER BY taken_at, snapshot_id",
             [self.student["student_id"] if self.student else ""],
         )
 
@@ -117,27 +123,17 @@ def of_kept(corpus: Corpus) -> Scope:
     return Scope(corpus, KEPT)
 
 
-def read_contributions(corpus: Corpus, samples: str, values: Sequence[object] = ()) -> list[Row]:
-    """Return what the samples that the SQL `samples` finds were made from, and how many.
-
-    `kept` of them are dropped by no filter.
-    """
-    found = query(corpus, _count_parts(samples), values)
-    kept = query(corpus, _count_parts(f"({samples}) INTERSECT ({_UNDROPPED})"), values)
-    counts = {_key(row): row["samples"] for row in kept}
-    return [{**row, "kept": counts.get(_key(row), 0)} for row in found]
+def read_contributions(corpus: Corpus) -> list[Row]:
+    """Return what the selected samples were made from, and how many; no filter drops `kept`."""
+    kept = {_key(row): row["samples"] for row in Scope(corpus, KEPT).made_from}
+    made_from = Scope(corpus, SELECTED).made_from
+    return [{**row, "kept": kept.get(_key(row), 0)} for row in made_from]
 
 
-_UNDROPPED = (
-    "SELECT s.sample_id FROM store.samples s WHERE NOT EXISTS "
-    "(FROM store.verdicts v WHERE v.sample_id = s.sample_id AND NOT v.keep)"
-)
-_CHOSEN = """
+_CHOSEN = f"""
     chosen AS (
-        SELECT s.profile_id, c.profile_id AS scorer_id, count(*) AS samples
-        FROM store.samples s
-        LEFT JOIN store.scores c ON c.request_key = s.request_key AND s.completion IS NULL
-        WHERE s.sample_id IN ({}) GROUP BY ALL
+        SELECT s.profile_id, c.profile_id AS scorer_id, count(*) AS samples {MADE}
+        WHERE s.sample_id IN ({{}}) GROUP BY ALL
     )"""
 
 

@@ -44,11 +44,10 @@ _COMMON_NAMES = {
 
 
 class Text(NamedTuple):
-    """The text of a license, and the file that it was read from."""
+    """The text of a license."""
 
     license: str
     text: str
-    origin: Path
 
 
 def is_file_name(license_id: str) -> bool:
@@ -85,7 +84,7 @@ def find_text(
         except OSError:
             continue
         if text.strip():
-            return Text(license_id, text, place)
+            return Text(license_id, text)
     return None
 
 

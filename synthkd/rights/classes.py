@@ -15,7 +15,7 @@ from typing import Literal
 LicenseClass = Literal[
     "public-domain", "permissive", "attribution", "share-alike", "non-commercial",
     "no-derivatives", "database", "data-results", "de-minimis", "copyleft", "contract",
-    "research-only", "unknown",
+    "research-only", "use-restricted", "unknown",
 ]  # fmt: skip
 
 UNKNOWN: frozenset[LicenseClass] = frozenset({"unknown"})
@@ -29,14 +29,24 @@ _CC: Mapping[str, LicenseClass] = {
     "by": "attribution", "nc": "non-commercial", "nd": "no-derivatives", "sa": "share-alike",
 }  # fmt: skip
 _PATTERNS: tuple[tuple[str, tuple[LicenseClass, ...]], ...] = (  # the first that fits
-    (r"CC0-|PDDL-|CC-PD|DL-DE-ZERO|NIST-PD|.*public-domain", ("public-domain",)),
+    (
+        r"CC0-|PDDL-|CC-PD|DL-DE-ZERO|NIST-PD|LicenseRef-(scancode-)?(us-govt-)?public-domain",
+        ("public-domain",),
+    ),
     (r"ODC-By|OGL-|etalab|DL-DE-BY|NLOD|OGDL|CC-BY", ("attribution",)),
     (r"ODbL", ("database", "attribution")),
     (r"CDLA-Permissive|C-UDA", ("data-results",)),
     (r"CDLA-Sharing|O-UDA", ("data-results", "de-minimis")),
     (r"GFDL", ("attribution", "share-alike")),
-    (r"OpenMDW", ("permissive",)),
-    (r".*\bresearch\b.*|MSR-LA|.*academic.*", ("research-only", "non-commercial")),
+    (r"OpenMDW|LicenseRef-apple-ascl$", ("permissive",)),
+    (
+        r"LicenseRef-(openrail|creativeml-openrail(-plus-plus)?-m|scancode-bigscience-rail-1\.0)$",
+        ("use-restricted",),
+    ),
+    (
+        r".*\bresearch\b.*|MSR-LA|.*academic.*|LicenseRef-(apple-amlr|deepfloyd-if)",
+        ("research-only", "non-commercial"),
+    ),
     (r".*non-?commercial.*|.*\bnc\b.*", ("non-commercial",)),
 )
 _CATEGORIES: Mapping[str, LicenseClass] = {  # as the license index of ScanCode says them

@@ -55,14 +55,12 @@ class Case:
     is_hosted: bool = False
 
     def tell(
-        self, entry: Entry, code: str, severity: Severity, because: str, *, soften: bool = False
+        self, entry: Entry, code: str, severity: Severity, because: str, *, of_reach: bool = False
     ) -> Reason:
-        """Return a reason out of `entry`; what only selected may be softened to a review."""
-        is_selection = self.part.reach == "selection"
-        if soften and is_selection and self.policy.selection == "review":
-            severity = min(severity, Severity.REVIEW)
+        """Return a reason out of `entry`; a code `of_reach` says where it only selected."""
+        is_selection = of_reach and self.part.reach == "selection"
         return Reason(
-            f"{code}(selection)" if soften and is_selection else code,
+            f"{code}(selection)" if is_selection else code,
             severity,
             because,
             entry.id,
@@ -93,20 +91,25 @@ def judge_entry(entry: Entry, case: Case, role: str = "") -> Said:
         *(limit for limit in limits if isinstance(limit, Reason)),
     ]
     obligations += [*decided.obligations, *(e for e in limits if isinstance(e, Obligation))]
+    if not obligations and _read_decision(entry, case) == "allow_with_obligations":
+        # Nobody gets it yet: what will be owed once somebody does.
+        later = [duty for duty in entry.duties if duty.when == "offered"]
+        obligations = [Obligation(duty.kind, duty.value, entry.id) for duty in later]
+        obligations = obligations or [Obligation("TERMS", "", entry.id)]
     return Said(tuple(filter(None, reasons)), tuple(obligations))
 
 
 def starts_with(name: str, prefix: str) -> bool:
-    """Say whether `name` begins with `prefix`, in any case and with any separators.
+    """Say whether `name` begins with `prefix`, in any case and with any separators or none.
 
-    >>> starts_with("llama-3-acme", "Llama 3"), starts_with("Acme Llama", "Llama")
+    >>> starts_with("llama3-acme", "Llama 3"), starts_with("Acme Llama", "Llama")
     (True, False)
     """
     return _fold(name).startswith(_fold(prefix))
 
 
 def _fold(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name.strip().rpartition("/")[2].casefold())
+    return re.sub(r"[\s_-]+", "", name.strip().rpartition("/")[2].casefold())
 
 
 def _is_owed(duty: Duty, case: Case, role: str) -> bool:
@@ -120,9 +123,12 @@ def _is_owed(duty: Duty, case: Case, role: str) -> bool:
     return True
 
 
+def _read_decision(entry: Entry, case: Case) -> str | None:
+    return entry.decision.get(find_purpose(case.use)) if entry.decision is not None else None
+
+
 def _decide(entry: Entry, case: Case, role: str) -> Said:
-    purpose = find_purpose(case.use)
-    decision = entry.decision.get(purpose) if entry.decision is not None else None
+    decision = _read_decision(entry, case)
     if decision is None or entry.verification == "unread":
         because = f"nobody has read what the terms {entry.id} say of this"
         severity = Severity.of(case.policy.unknown.terms)
@@ -134,23 +140,35 @@ def _decide(entry: Entry, case: Case, role: str) -> Said:
         found += _keep_family(entry, case)
     restrictions = [r for r in entry.restrictions if r not in {*_BY_RULE, NO_OTHER_LLM}]
     if decision == "allow_with_obligations":
-        owed = restrictions or ([] if entry.duties else ["TERMS"])
-        return Said(tuple(found), tuple(Obligation(each, "", entry.id) for each in owed))
+        return Said(tuple(found), tuple(Obligation(each, "", entry.id) for each in restrictions))
     if decision in {"inherit", "allow"} or (
         NO_OTHER_LLM in entry.restrictions and not restrictions
     ):
         return Said(tuple(found))
     weighty = [r for r in restrictions if r != "NO_EXTRACTION"] or restrictions
-    severity = Severity.of(decision)
     for restriction in weighty:
+        severity = _soften(Severity.of(decision), restriction, entry, case)
         named = restriction == "NO_COMPETE" and entry.provider
         code = f"{restriction}:{entry.provider}" if named else restriction
         because = _SAID.get(restriction, f"the terms restrict it: {restriction}")
-        found.append(case.tell(entry, code, severity, because, soften=True))
+        found.append(case.tell(entry, code, severity, because, of_reach=True))
     if not weighty:
-        because = entry.summary or "the terms object to it"
-        found.append(case.tell(entry, f"terms:{entry.id}", severity, because, soften=True))
+        because, severity = entry.summary or "the terms object to it", Severity.of(decision)
+        found.append(case.tell(entry, f"terms:{entry.id}", severity, because, of_reach=True))
     return Said(tuple(found))
+
+
+def _soften(severity: Severity, restriction: str, entry: Entry, case: Case) -> Severity:
+    """Return what a clause about competing weighs, where what competes and a score are unsettled.
+
+    Any other is about the use of the model itself, whose part does not matter then; so is one
+    that leaves no purpose open.
+    """
+    is_outright = set((entry.decision or {}).values()) == {"deny"}
+    is_unsettled = restriction == "NO_COMPETE" and not is_outright
+    if is_unsettled and case.part.reach == "selection" and case.policy.selection == "review":
+        return min(severity, Severity.REVIEW)
+    return severity
 
 
 def _holds(exemption: Exemption, case: Case) -> bool:
@@ -182,9 +200,9 @@ def _keep_family(entry: Entry, case: Case) -> list[Reason]:
     if _is_family(case.families, own | {*entry.unsettled_families}):
         bases = " and ".join(sorted(case.families))
         because = f"whether a student of {bases} counts as {named} is unsettled"
-        return [case.tell(entry, NO_OTHER_LLM, Severity.REVIEW, because, soften=True)]
+        return [case.tell(entry, NO_OTHER_LLM, Severity.REVIEW, because, of_reach=True)]
     because = f"what comes out may improve no language model outside of {named}"
-    return [case.tell(entry, NO_OTHER_LLM, Severity.DENY, because, soften=True)]
+    return [case.tell(entry, NO_OTHER_LLM, Severity.DENY, because, of_reach=True)]
 
 
 def _check_name(entry: Entry, case: Case, prefix: str) -> Reason | None:
@@ -192,7 +210,7 @@ def _check_name(entry: Entry, case: Case, prefix: str) -> Reason | None:
     if not case.use.is_offered or not name or starts_with(name, prefix):
         return None
     because = f"the name of the student, {name!r}, has to begin with {prefix!r}"
-    return case.tell(entry, f"NAME_PREFIX:{prefix}", Severity.DENY, because, soften=True)
+    return case.tell(entry, f"NAME_PREFIX:{prefix}", Severity.DENY, because, of_reach=True)
 
 
 def _exclude(entry: Entry, case: Case) -> Iterator[Reason]:
@@ -227,7 +245,11 @@ def _is_excluding(entry: Entry, case: Case) -> bool:
 
 
 def _limit(entry: Entry, case: Case) -> Iterator[Reason | Obligation]:
-    """Yield what is said of those above a number of users, or a revenue."""
+    """Yield what is said of those above a number of users, or a revenue.
+
+    Where the terms allow a purpose without duties, a limit is one of what is offered.
+    """
+    is_free = _read_decision(entry, case) == "allow" and not case.use.is_offered
     limits = (
         ("MAU_LIMIT", entry.max_users, case.use.users, "monthly users"),
         ("REVENUE_LIMIT", entry.max_revenue_usd, case.use.revenue_usd, "USD a year"),
@@ -235,9 +257,9 @@ def _limit(entry: Entry, case: Case) -> Iterator[Reason | Obligation]:
     for kind, limit, stated, unit in limits:
         if limit is None:
             continue
-        if stated is None:
+        if stated is None and not is_free:
             yield Obligation(kind, str(limit), entry.id)
-        elif stated > limit:
+        elif stated is not None and stated > limit:
             because = f"above {limit:,} {unit} another license is needed"
             yield case.tell(entry, f"{kind}:{limit}", Severity.DENY, because)
 

@@ -91,9 +91,10 @@ def _explain_part(judge: Judge, part: Contribution, said: Said, waived: dict[Rea
     if part.span:
         facts.append(f"shares a passage of {part.span} characters or more (measured)")
     below = [Node(", ".join(facts))] if facts else []
-    entries = judge.find_entries(part) or ()
+    entries, is_all = judge.find_read(part)
     below += [_explain_entry(judge, entry, reasons, said.obligations) for entry in entries]
-    below += [_explain_license(each) for each in stated_licenses(part, entries)]
+    licenses = stated_licenses(part, entries) if is_all else []
+    below += [_explain_license(each) for each in licenses]
     ids = {entry.id for entry in entries}
     below += [_explain_reason(reason, waived) for reason in reasons if reason.rule not in ids]
     owing = sorted(str(each) for each in said.obligations if each.source not in ids)

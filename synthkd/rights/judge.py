@@ -24,7 +24,7 @@ from synthkd.rights.matching import MODELS, Setting, Subject, declare, find_tier
 from synthkd.rights.policy import Policy
 from synthkd.rights.rules import Rule
 from synthkd.rights.table import read_table
-from synthkd.rights.terms import find_entries, resolve_terms
+from synthkd.rights.terms import find_read, is_local, resolve_terms
 from synthkd.rights.use import Use
 from synthkd.rights.verdicts import Judgement, Obligation, Reason, Severity
 from synthkd.rights.waiving import waive
@@ -71,7 +71,7 @@ class Judge:
     table: Table
     today: date | None = None
     _known: dict[object, Said] = field(default_factory=dict, repr=False, compare=False)
-    _entries: dict[Contribution, tuple[Entry, ...] | None] = field(
+    _read: dict[Contribution, tuple[tuple[Entry, ...], bool]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -114,9 +114,14 @@ class Judge:
 
     def find_entries(self, part: Contribution) -> tuple[Entry, ...] | None:
         """Return the entries of terms that bind `part`; None where nobody has read all."""
-        if part not in self._entries:
-            self._entries[part] = find_entries(part, self.table)
-        return self._entries[part]
+        entries, is_all = self.find_read(part)
+        return entries if is_all else None
+
+    def find_read(self, part: Contribution) -> tuple[tuple[Entry, ...], bool]:
+        """Return the entries that bind `part` as far as they were read, and if that is all."""
+        if part not in self._read:
+            self._read[part] = find_read(part, self.table)
+        return self._read[part]
 
     def _find_families(self, parts: list[Contribution]) -> frozenset[str]:
         """Return the families of the student's base; none where one of its bases has none."""
@@ -147,18 +152,17 @@ class Judge:
         return self._known[key]
 
     def _examine(self, part: Contribution, sent: frozenset[str], families: frozenset[str]) -> Said:
-        entries = self.find_entries(part) if part.role in MODELS else ()
-        subject = Subject(part, sent, tier=find_tier(part, entries or ()))
+        entries, is_all = self.find_read(part) if part.role in MODELS else ((), True)
+        subject = Subject(part, sent, tier=find_tier(part, entries))
         said = [self._apply_rules(subject)]
-        if entries is None:
+        if not is_all:
             said.append(self._refuse_unknown(part, "unknown_terms"))
-            return _unite(said)
-        case = Case(part, self.use, self.policy, families, is_hosted(entries))
+        is_served = is_hosted(entries) or (part.host != "" and not is_local(part.host))
+        case = Case(part, self.use, self.policy, families, is_served)
         for entry in (*entries, *self._pass_on(part, entries, said)):
             said += [judge_entry(entry, case), self._apply_rules(replace(subject, entry=entry))]
-        said += [
-            self._weigh(read_tree(each), case, subject) for each in stated_licenses(part, entries)
-        ]
+        licenses = stated_licenses(part, entries) if is_all else []
+        said += [self._weigh(read_tree(each), case, subject) for each in licenses]
         return _unite(said)
 
     def _pass_on(

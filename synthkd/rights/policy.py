@@ -22,10 +22,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from synthkd.documents import find_line, parse, read_text, suggest, validate
 from synthkd.errors import ConfigError
 from synthkd.records import Json, digest
 from synthkd.rights.classes import LicenseClass
-from synthkd.rights.documents import find_line, parse, read_text, suggest, validate
 from synthkd.rights.rules import Rule, Waiver
 from synthkd.rights.territories import read_territory
 from synthkd.rights.use import Purpose, Use
@@ -61,8 +61,10 @@ def _as_classes(value: object) -> object:
 class Policy(BaseModel):
     """Rules, and what they rest on.
 
-    `selection: review` asks for a person where a clause would deny, but is only about a
-    model that selected samples: whether a score is output that is used is unsettled.
+    `selection: review` asks for a person where a clause about competing would deny, but is
+    only about a model that selected samples: whether a score is output that is used is
+    unsettled. It softens no clause that leaves no purpose open, and none about the use of the
+    model itself, such as one that it is not for commercial use.
     `licenses` puts licenses into classes that synthkd knows nothing of. A rule takes the place
     of one of its id in the policy that this `extends`; a policy that extends none starts with
     no rules.

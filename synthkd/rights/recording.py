@@ -9,8 +9,8 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from synthkd.documents import parse, read_text, validate
 from synthkd.errors import ConfigError
-from synthkd.rights.documents import parse, read_text, validate
 from synthkd.rights.entries import Entry, Table
 
 _WHAT = "would be no table of terms"
@@ -92,4 +92,6 @@ def _write(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise ConfigError(f"{path} cannot be written: {error}; name another file") from error
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}; name another file"
+        ) from error

@@ -36,7 +36,7 @@ def read_file(path: Path) -> Table:
     Raises:
         ConfigError: It cannot be read, or is no table of terms; all mistakes are told.
     """
-    from synthkd.rights.documents import parse, read_text, validate
+    from synthkd.documents import parse, read_text, validate
 
     tree = parse(read_text(path, "terms"), str(path))
     return validate(

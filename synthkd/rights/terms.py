@@ -24,7 +24,9 @@ from synthkd.rights.table import read_table
 
 UNKNOWN = "unknown"
 
-_LOCAL = frozenset({"localhost", "local", "self-hosted"})
+_LOCAL = frozenset(
+    {"localhost", "local", "self-hosted", "ollama", "vllm", "llama.cpp", "transformers"}
+)
 _DECLARED = "declared:"
 _NO_MODELS = frozenset({"seed", "prompt", "few_shot", "reviewer"})  # their license is all there is
 
@@ -137,23 +139,35 @@ def find_entries(
     What was unknown when it was recorded is looked up anew: somebody may have read it since.
     What is no model has no entries: its license is all there is.
     """
+    entries, is_all = find_read(contribution, table)
+    return entries if is_all else None
+
+
+def find_read(
+    contribution: Contribution, table: Table | None = None
+) -> tuple[tuple[Entry, ...], bool]:
+    """Return the entries that bind `contribution` as far as they were read, and if that is all.
+
+    What was read of the weights binds wherever they are served, and the other way round: that
+    the rest is unknown takes nothing from it.
+    """
     table = table or read_table()
     if contribution.role in _NO_MODELS:
-        return ()
-    ids = contribution.terms
-    if ids == UNKNOWN:
+        return (), True
+    ids = [contribution.terms]
+    if contribution.terms == UNKNOWN:
         ids = _resolve_anew(contribution, table)
-    if ids == contribution.license:
-        return ()
-    entries: list[Entry] = []
-    for entry_id in ids.split(" + "):
-        if entry_id.startswith(_DECLARED):
+    if ids == [contribution.license]:
+        return (), True
+    entries: dict[str, Entry] = {}
+    is_all = UNKNOWN not in ids
+    for entry_id in " + ".join(ids).split(" + "):
+        if entry_id == UNKNOWN or entry_id.startswith(_DECLARED):
             continue
         found = table.find_id(entry_id)
-        if not found or not table.has_read(entry.id for entry in found):
-            return None
-        entries += found
-    return tuple(entries)
+        is_all = is_all and bool(found) and table.has_read(entry.id for entry in found)
+        entries |= {entry.id: entry for entry in found if table.has_read([entry.id])}
+    return tuple(entries.values()), is_all
 
 
 def spell_staleness(entry: Entry, on: date) -> str:
@@ -212,18 +226,25 @@ def _find_local(table: Table, model: str, declared: str | None, seen: frozenset[
     return _Found(licenses, is_known, is_inferred=is_known and not named.is_known)
 
 
-def _resolve_anew(contribution: Contribution, table: Table) -> str:
-    """Return the terms of what was recorded as unknown, by its name without its provider too."""
+def _resolve_anew(contribution: Contribution, table: Table) -> list[str]:
+    """Return the terms of what was recorded as unknown, by its name without its provider too.
+
+    Where they still are, `unknown` is the last of them.
+    """
     inner = contribution.name.partition("/")[2]
+    found: list[str] = []
     for name in filter(None, (contribution.name, inner)):
         terms = resolve_terms(name, contribution.host, tier=contribution.tier, table=table)
         if terms.is_known:
-            return terms.name
-    return UNKNOWN
+            return [terms.name]
+        found += filter(None, (*terms.weights, terms.channel))
+    return [*found, UNKNOWN]
 
 
 def _read_hostname(host: str) -> str:
     """Return the host name in `host`, which may be a URL; "" if there is none."""
+    if host.casefold().startswith("file:"):
+        return "localhost"
     try:
         return str(ip_address(host.strip("[]")))
     except ValueError:
@@ -233,6 +254,15 @@ def _read_hostname(host: str) -> str:
     except ValueError:
         return ""
     return (hostname or "").rstrip(".")
+
+
+def is_local(host: str) -> bool:
+    """Say whether `host` is this machine, or what serves models on it.
+
+    >>> is_local("http://127.0.0.1:8000/v1"), is_local("api.openai.com")
+    (True, False)
+    """
+    return _is_local(_read_hostname(host))
 
 
 def _is_local(hostname: str) -> bool:

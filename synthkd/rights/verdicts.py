@@ -1,6 +1,6 @@
 """What is said of a sample's rights: how severe, with which duties, and why.
 
-Severities form a lattice: what has several parts is as severe as its worst part (`worst`),
+Severities form a lattice: what has several parts is as severe as its worst part,
 and owes what any of them asks for. Adding a part can only make it more severe.
 """
 

@@ -16,13 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from synthkd.errors import ConfigError
+from synthkd.documents import parse, read_text, validate
 from synthkd.records import Json
 
 STALE_AFTER = 180  # days; vendors change prices a few times a year
@@ -246,52 +243,5 @@ def read_table(path: Path, name: str = "") -> Table:
         ConfigError: It cannot be read, or is no price table; every mistake is told.
     """
     name = name or str(path)
-    yaml = YAML(typ="rt", pure=True)
-    yaml.version = (1, 2)
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} cannot be read as a price table: {error}") from error
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = str(error.problem).split("\n")[0]
-        raise ConfigError(f"{name}:{line}: this is not YAML: {problem}") from None
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{name} is not YAML: {error}") from None
-    try:
-        return Table.model_validate(tree)
-    except ValidationError as error:
-        mistakes = [
-            f"{name}:{_find_line(tree, detail['loc'])}: {_say(detail)}" for detail in error.errors()
-        ]
-        raise ConfigError(
-            f"{name} is no price table (see synthkd/teachers/prices.yaml for one):", mistakes
-        ) from None
-
-
-def _say(detail: ErrorDetails) -> str:
-    """Return what is wrong, and what to write instead."""
-    *outer, last = detail["loc"] or ("the table",)
-    place = ".".join(map(str, outer)) or "the table"
-    match detail["type"]:
-        case "missing":
-            return f"{place} has no {last!r}; add it"
-        case "extra_forbidden":
-            return f"{place} has {last!r}, which means nothing here; drop it or mend its name"
-    whole = ".".join(map(str, detail["loc"])) or "the table"
-    return f"{whole} is {detail['input']!r:.60}; {detail['msg'].replace('Input', 'it', 1)}"
-
-
-def _find_line(tree: Json, loc: tuple[str | int, ...]) -> int:
-    """Return the line of the innermost part of `loc` that stands in `tree`."""
-    node, line = tree, 1
-    for part in loc:
-        if isinstance(node, CommentedMap) and part in node:
-            # What came by a merge (<<) has no place of its own.
-            line = node.lc.key(part)[0] + 1 if part in (node.lc.data or {}) else line
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return line
+    tree = parse(read_text(path, "a price table", name), name)
+    return validate(tree, name, Table, "is no price table (see synthkd/teachers/prices.yaml)")

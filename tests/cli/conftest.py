@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -25,3 +26,8 @@ def synthkd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> C
         return Said(ended.value.code or 0, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return tmp_path / "corpus.duckdb"

@@ -24,11 +24,6 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tmp_path / "corpus.duckdb"
-
-
-@pytest.fixture
 def generate(synthkd: Call, rows: Path, corpus: Path, loopback: Loopback) -> Call:
     def call(*more: object) -> object:
         return synthkd(
@@ -451,3 +446,16 @@ def test_an_option_that_a_pipeline_would_not_heed_is_refused(
 
     assert said.code == 2
     assert f"{named} would change nothing" in said.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk at hand")
+@pytest.mark.parametrize("words", [["terms", "list"], ["terms", "list", "--json"], ["schema"]])
+def test_output_that_cannot_be_written_is_a_sentence(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(
+            [sys.executable, "-m", "synthkd", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert said.returncode == 2
+    assert said.stderr == "Error: the disk is full, so not all was written. Make room.\n"

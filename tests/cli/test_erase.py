@@ -113,6 +113,26 @@ def test_an_example_takes_what_it_was_shown_for_and_is_not_shown_again(
     assert len(loopback.requests) == bought
 
 
+def test_a_source_that_was_erased_is_not_written_down_again_until_it_has_other_rows(
+    pipeline: Path, synthkd: Call, tmp_path: Path
+) -> None:
+    def read_path() -> str:
+        with read_corpus(tmp_path / "runs/corpus.duckdb") as opened:
+            query = "SELECT path FROM store.sources WHERE source_id = 'tickets'"
+            return str(opened.first(query)[0])
+
+    synthkd("run", pipeline)
+    assert synthkd("erase", pipeline, "--source", "tickets", "--yes").code == 0
+
+    synthkd("run", pipeline)
+    assert read_path() == ""
+
+    with (tmp_path / "rows.jsonl").open("a") as rows:
+        rows.write(json.dumps({"id": "4", "message": "when do you open", "customer": "bob"}) + "\n")
+    synthkd("run", pipeline)
+    assert read_path().endswith("rows.jsonl")
+
+
 def test_an_erased_sample_is_not_bought_again(
     pipeline: Path, synthkd: Call, loopback: Loopback, tmp_path: Path
 ) -> None:

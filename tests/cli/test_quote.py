@@ -39,11 +39,6 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tmp_path / "corpus.duckdb"
-
-
-@pytest.fixture
 def asking(rows: Path, corpus: Path, loopback: Loopback) -> list[object]:
     return [
         "--prompts", rows, "--corpus", corpus, "--model", "openai/m",
@@ -249,7 +244,7 @@ def test_a_wrong_table_names_its_line(synthkd: Call, asking: list[object], tmp_p
     said = synthkd("quote", *asking, "--prices", tmp_path / "own.yaml")
 
     assert said.code == 2
-    assert "own.yaml:8: lists.0.models.m.prompt is -1" in said.err
+    assert "own.yaml:8: lists[0].models.m.prompt is -1" in said.err
 
 
 def test_a_pipeline_can_be_quoted(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthkd.corpus.store import read_corpus
+from synthkd.corpus.store import open_corpus, read_corpus
 from tests.pipeline.jobs import Job, say
 from tests.teachers.loopback import Loopback, Reply, chat
 
@@ -21,11 +21,6 @@ def rows(tmp_path: Path) -> Path:
     lines = [{"id": str(n), "prompt": f"say {n}", "reference": "yes"} for n in range(4)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tmp_path / "corpus.duckdb"
 
 
 @pytest.fixture
@@ -274,7 +269,7 @@ def test_diff_tells_which_samples_changed(
     assert "allow_with_obligations" in ids.out
     assert "NONCOMMERCIAL" in ids.out
     assert synthkd("rights", "diff", first, first, "--corpus", corpus).out == (
-        "no sample has another verdict\n"
+        "no sample has another verdict, or other reasons\n"
     )
     for change in json.loads(policies.out):
         assert change["samples"] == 4
@@ -482,3 +477,70 @@ def test_a_sweep_is_judged_before_any_of_its_students_learns(
     assert said.code == 3
     assert "NONCOMMERCIAL" in said.err
     assert not (tmp_path / "swept").exists()
+
+
+def test_a_use_may_be_told_in_parts_and_each_thing_once(
+    synthkd: Call, generate: Call, corpus: Path
+) -> None:
+    generate()
+    words = ("rights", "check", "--corpus", corpus, "--json", "--use", "purpose=research")
+
+    parts = synthkd(*words, "--use", "territory=EU")
+    twice = synthkd(*words, "--use", "territory=EU,purpose=commercial")
+
+    assert json.loads(parts.out)["use"] == {
+        "distribution": "none",
+        "purpose": "research",
+        "territory": "EU",
+    }
+    assert (twice.code, twice.err) == (
+        2,
+        "Error: --use says 'purpose' more than once; say it once\n",
+    )
+
+
+def test_what_is_missing_in_a_use_is_not_looked_for_in_a_pipeline(
+    synthkd: Call, generate: Call, corpus: Path
+) -> None:
+    generate()
+
+    said = synthkd("rights", "check", "--corpus", corpus, "--use", "on=2026-13-01")
+
+    assert said.code == 2
+    assert "--use: it has no 'purpose'; add it" in said.err
+    assert "on is '2026-13-01'; it must be a day, such as 2027-01-31" in said.err
+
+
+def test_what_if_without_a_source_that_is_none_names_those_there_are(
+    synthkd: Call, generate: Call, corpus: Path
+) -> None:
+    generate()
+
+    said = synthkd("rights", "what-if", "--corpus", corpus, "--use", USE, "--without", "row")
+
+    assert (said.code, said.out) == (2, "")
+    assert "there is no source 'row' to leave out; did you mean 'rows'?" in said.err
+
+
+def test_a_pipeline_is_foreseen_until_it_has_samples(synthkd: Call, job: Job) -> None:
+    path = write(job)
+    words = ("rights", "check", path, "--json")
+    foreseen = json.loads(synthkd(*words).out)["students"]
+    assert "  foreseen: " in synthkd("rights", "check", path).out
+    assert synthkd("generate", path).code == 0
+
+    there = json.loads(synthkd(*words).out)["students"]
+
+    assert {each["foreseen"] for each in foreseen} == {True}
+    assert {each["foreseen"] for each in there} == {False}
+    assert "there are no samples" not in synthkd("check", path).out
+
+
+def test_a_corpus_without_samples_is_not_said_to_be_judged(synthkd: Call, corpus: Path) -> None:
+    with open_corpus(corpus):
+        pass
+
+    said = synthkd("rights", "check", "--corpus", corpus, "--use", "purpose=research,name=\x1b[31m")
+
+    assert "no rule objects (there are no samples)" in said.out
+    assert "\x1b" not in said.out

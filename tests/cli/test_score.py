@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.teachers.loopback import Loopback, Reply, chat
 from tests.teachers.scoring_server import score
 
@@ -15,11 +13,6 @@ TEACHER = ROOT / "data" / "support" / "teacher"
 STUDENT = f"{{hidden_size: 32, layers: 1, heads: 2, tokenizer: {TEACHER}}}"
 
 Said = Callable[..., Any]
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tmp_path / "corpus.duckdb"
 
 
 def take_in(synthkd: Said, corpus: Path, *rows: dict, source: str = "rows") -> None:

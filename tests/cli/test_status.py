@@ -43,11 +43,6 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tmp_path / "corpus.duckdb"
-
-
-@pytest.fixture
 def generate(synthkd: Call, rows: Path, corpus: Path, loopback: Loopback) -> Callable[..., Said]:
     return lambda *more: synthkd(
         "generate", "--prompts", rows, "--corpus", corpus, "--model", "openai/m",

@@ -130,3 +130,46 @@ def test_an_export_is_bound_to_the_corpus_and_says_nothing_of_who_gets_it(
     flip(data, 9)
     assert synthkd("verify", out).code == 2
     assert synthkd("verify", path).code == 0
+
+
+def test_the_beginning_of_an_id_is_never_proved_to_be_absent(synthkd: Synthkd, path: Path) -> None:
+    synthkd("snapshot", "--corpus", path)
+    with read_corpus(path) as corpus:
+        (whole,) = corpus.first("SELECT min(sample_id) FROM kept")
+    words = ("prove", "--corpus", path, "--in", "last", "--sample")
+
+    begun, none = synthkd(*words, whole[:9]), synthkd(*words, "customer")
+    absent = synthkd(*words, "0" * 16)
+
+    assert json.loads(begun.out)["name"] == whole
+    assert json.loads(begun.out)["included"] == "yes"
+    assert none.code == 2
+    assert "no sample begins with 'customer'" in none.err
+    assert json.loads(absent.out)["included"] == "no"
+
+
+def test_a_snapshot_that_was_never_taken_is_told_how_to_take(synthkd: Synthkd, path: Path) -> None:
+    told = synthkd("prove", "--corpus", path, "--sample", "0" * 16, "--in", "last")
+
+    assert told.code == 2
+    assert f"{path} holds no snapshot yet; take one: synthkd snapshot" in told.err
+
+
+@pytest.mark.parametrize("option", ["--head", "--root"])
+def test_a_hash_that_was_not_copied_whole_accuses_no_corpus(
+    synthkd: Synthkd, path: Path, option: str
+) -> None:
+    told = synthkd("verify", path, option, "18:deada")
+
+    assert (told.code, told.out) == (2, "")
+    assert "nothing was checked" in told.err
+
+
+def test_a_description_is_no_damaged_proof(synthkd: Synthkd, tmp_path: Path) -> None:
+    path = tmp_path / "small.cdx.json"
+    path.write_text('{\n  "bomFormat": "CycloneDX"\n}\n')
+
+    told = synthkd("verify", path)
+
+    assert told.code == 2
+    assert "is no corpus and no proof" in told.err

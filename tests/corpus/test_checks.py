@@ -240,6 +240,17 @@ def test_what_is_denied_is_left_out_of_a_selection_and_comes_back(corpus: Corpus
     assert corpus.first("SELECT count(*) FROM selection") == (4,)
 
 
+def test_a_selection_in_a_selection_gives_back_the_outer_one_and_then_all(corpus: Corpus) -> None:
+    free = add(corpus, "tickets", 2, FREE, QWEN)
+    add(corpus, "web", 1, UNKNOWN, QWEN)
+
+    with leaving_out(corpus, check(corpus)):
+        with selecting(corpus, free[:1]):
+            assert corpus.db.execute("FROM selection").fetchall() == [(free[0],)]
+        assert corpus.first("SELECT count(*) FROM selection") == (2,)
+    assert corpus.first("SELECT count(*) FROM selection") == (3,)
+
+
 def test_what_was_scored_by_a_denied_scorer_is_left_out_alone(corpus: Corpus) -> None:
     _, second = add(corpus, "tickets", 2, FREE, QWEN)
     scored = make_request("tickets 0").key

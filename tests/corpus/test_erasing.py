@@ -18,6 +18,7 @@ from synthkd.corpus.evidence.verifying import verify_corpus
 from synthkd.corpus.ledger import Reading, record
 from synthkd.corpus.passages import draw_passages, find_leaks
 from synthkd.corpus.rewriting import Leftovers, fresh_path, put_in_place
+from synthkd.corpus.runs import start_run
 from synthkd.corpus.searching import Passages, find_passage
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.corpus.tokens import read_logprobs
@@ -166,6 +167,25 @@ def test_requests_that_no_link_leads_to_are_found_by_what_they_hold(corpus: Corp
 
     assert {failed.key, shown.key} <= requests_going(corpus)
     assert going(corpus)[child] == "holds_a_passage"
+
+
+def test_what_was_asked_about_an_answer_goes_though_its_sample_forgot_it(corpus: Corpus) -> None:
+    """A critique of before its prompt was edited holds the answer, and nothing of the row."""
+    said = "Dear Aurelia, your money is on its way to the bank in Ulm"
+    add_sample(corpus, ticket("1", CANARY), ask(corpus, [CANARY], said), said)
+    critique = ask(corpus, [f"What is wrong with: {said}"], f"Nothing is wrong with: {said}")
+    revision = ask(corpus, [f"Mend it, for: Nothing is wrong with: {said}"], None)
+    polite = "Thank you for your letter, which we have read with great interest"
+    add_sample(corpus, ticket("2", "who are you?"), ask(corpus, ["who are you?"], polite), polite)
+    other = ask(corpus, ["another question"], polite)
+    add_sample(corpus, ticket("3", "another question", "other"), other, polite)
+    about = ask(corpus, [f"What is wrong with: {polite}"], "It is too long.")
+
+    find_closure(corpus, Wanted("source", "tickets"))
+
+    assert {critique.key, revision.key} <= requests_going(corpus)
+    # What a sample that stays says, too, finds nothing.
+    assert requests_going(corpus).isdisjoint({other.key, about.key})
 
 
 def test_what_a_row_that_stays_says_too_finds_nothing(corpus: Corpus) -> None:
@@ -387,6 +407,12 @@ def test_a_whole_source_loses_its_path_and_its_hash(corpus: Corpus) -> None:
     corpus.db.execute(
         "INSERT INTO store.sources (source_id, path, license, sha256) VALUES ('tickets', 'a.jsonl', 'CC0-1.0', 'abc'), ('other', 'b.jsonl', 'CC0-1.0', 'def')"
     )
+    facts = {"attribution": {"author": "A. Writer"}}
+    others = [{"name": "other", "path": "b.jsonl", **facts}]
+    start_run(
+        corpus, "run", {"sources": [{"name": "tickets", "path": "a.jsonl", **facts}, *others]}
+    )
+    start_run(corpus, "import", {"file": "a.jsonl", "model": "m"})
     path = corpus.path
 
     erase(corpus, Wanted("source", "tickets"))
@@ -396,6 +422,11 @@ def test_a_whole_source_loses_its_path_and_its_hash(corpus: Corpus) -> None:
             "SELECT source_id, path, sha256 FROM store.sources ORDER BY 1"
         ).fetchall()
         assert rows == [("other", "b.jsonl", "def"), ("tickets", "", "")]
+        said = after.db.execute("SELECT options FROM store.runs ORDER BY command").fetchall()
+        assert [json.loads(options) for (options,) in said] == [
+            {"file": "", "model": "m"},
+            {"sources": [{"name": "tickets"}, *others]},
+        ]
 
 
 def test_a_table_of_the_users_own_loses_its_rows_or_is_told(corpus: Corpus) -> None:

@@ -193,3 +193,45 @@ def test_what_is_wiped_is_zeros_and_gone(tmp_path: Path) -> None:
 
     assert not folder.exists()
     assert (tmp_path / "second-name").read_bytes() == bytes(len(CANARY))
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        pytest.param({"wipe": ["{}/thesis.txt"]}, id="a-path"),
+        pytest.param({"wipe": ["../thesis.txt"]}, id="up"),
+        pytest.param({"wipe": ["thesis.txt"]}, id="a-neighbour"),
+        pytest.param({"publish": {"c.duckdb": "erasure-aa.json"}}, id="the-corpus"),
+        pytest.param({"publish": {"c.duckdb.erasing-report.md": "../thesis.txt"}}, id="over-it"),
+        pytest.param({"keys": 3}, id="no-marker"),
+    ],
+)
+def test_a_marker_that_somebody_put_there_reaches_nothing_else(
+    tmp_path: Path, marker: dict[str, object]
+) -> None:
+    folder = tmp_path / "corpus"
+    path, thesis = folder / "c.duckdb", tmp_path / "thesis.txt"
+    open_corpus(path).close()
+    for each in (thesis, folder / thesis.name):
+        each.write_text("dear to somebody")
+    text = json.dumps({"keys": [], "wipe": [], "publish": {}, **marker})
+    marker_path(path).write_text(text.replace("{}", str(tmp_path)))
+    (folder / "c.duckdb.erasing-report.md").write_text("x")
+
+    for opening in (open_corpus, read_corpus):
+        with pytest.raises(CorpusError, match="is nothing that synthkd wrote; nothing was done"):
+            opening(path)
+
+    assert {each.read_text() for each in tmp_path.rglob("thesis.txt")} == {"dear to somebody"}
+
+
+def test_what_a_link_leads_to_is_not_wiped(tmp_path: Path) -> None:
+    folder, thesis = tmp_path / "c.duckdb.tmp", tmp_path / "thesis.txt"
+    folder.mkdir()
+    thesis.write_text("dear to somebody")
+    (folder / "part").symlink_to(thesis)
+
+    wipe(folder)
+
+    assert not folder.exists()
+    assert thesis.read_text() == "dear to somebody"

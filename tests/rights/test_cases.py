@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from synthkd.documents import parse, to_plain
 from synthkd.errors import ConfigError
 from synthkd.rights.cases import CaseResult, run_cases, run_tests
-from synthkd.rights.documents import parse, to_plain
 from synthkd.rights.policy import SHIPPED, read_policy
 from synthkd.rights.verdicts import Severity
 from tests.rights.making import DAY
@@ -74,6 +74,8 @@ FACTS = {
         ({"obligations": ["DISPLAY"]}, "expected DISPLAY among the obligations: ATTRIBUTION"),
         ({"choices": ["MIT"]}, "expected MIT among the choices: there are none"),
         ({"verdikt": "deny"}, "nobody knows what to expect of verdikt"),
+        ({"without": ["NONCOMMERCIAL"]}, "expected no NONCOMMERCIAL, and there is one"),
+        ({"obligations": "DISPLAY"}, "expected DISPLAY among the obligations"),
         ({"verdict": "deny", "then_if": {"purpose": "research", "verdict": "deny"}}, "with purpose=research"),
     ],
 )  # fmt: skip
@@ -92,6 +94,24 @@ def test_what_is_otherwise_than_expected_is_told(expect: dict, told: str) -> Non
         ({"use": {"purpose": "profit"}}, "use.purpose"),
         ({"use": {}}, "use.purpose"),
         ({"contrib": ["MIT"]}, "it must be facts with values"),
+        ({"contrib": "MIT"}, "contrib 1 is 'MIT'; it must be facts with values"),
+        ({"contrib": 7}, "contrib 1 is 7"),
+        ({"contrib": []}, "it names nothing that a sample is made from"),
+        ({"contrib": [{"role": "judge"}]}, "contrib 1: a judge is a model; say which"),
+        ({"contrib": [{"licence": "MIT", "license": "ISC"}]}, "license is 'MIT' and 'ISC'; say which"),
+        ({"contrib": [{"licence": "MIT", "max_span": "long"}]}, "it is a number of characters"),
+        ({"contrib": [{"licence": "MIT", "personal_data": "pii"}]}, "personal_data is 'pii'; known: none"),
+        ({"contrib": [{"licence": "MIT", "tdm": "perhaps"}]}, "reserved is 'perhaps'; known: yes, no"),
+        ({"contrib": [{"model": "llama3.2:3b", "multimodal": "true"}]}, "takes text alone; drop `multimodal`"),
+        ({"precall": "gpt-4o"}, "precall is 'gpt-4o'"),
+        ({"use": "research"}, "use is 'research'"),
+        ({"use": {"purpose": "research", "student": "small"}}, "use.student is 'small'"),
+        ({"use": {"purpose": "research", "mau": 1, "users": 2}}, "use: users is 1 and 2; say which"),
+        ({"expect": "deny"}, "expect is 'deny'"),
+        ({"expect": {"then_if": 5}}, "then_if is 5"),
+        ({"expct": {"verdict": "deny"}}, "a case has no 'expct'; did you mean 'expect'?"),
+        ({"policy": "reserch"}, "did you mean 'research'?"),
+        ({"waivers": [{"rule": "x"}]}, "waivers[0] has no 'by'; add it"),
     ],
 )  # fmt: skip
 def test_a_case_that_cannot_be_read_is_told_beside_the_others(case: dict, told: str) -> None:
@@ -130,6 +150,22 @@ def test_cases_are_read_from_a_file() -> None:
     assert all(result.is_right for result in results)
     with pytest.raises(ConfigError, match="cannot be read as cases"):
         run_cases(OURS.with_name("nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cases: 5", "has no list of cases"),
+        ("cases: {a: 1}", "has no list of cases"),
+        ("schema: synthkd/rights-cases/2\ncases: []", "only synthkd/rights-cases/1 can be read"),
+    ],
+)
+def test_a_file_that_holds_no_cases_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "cases.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=told):
+        run_cases(path)
 
 
 def test_a_host_that_is_not_named_is_the_makers_or_this_machine() -> None:

@@ -60,6 +60,16 @@ def test_a_tree_goes_from_each_contribution_to_the_clause() -> None:
     assert any(line.startswith("NO_COMPETE:openai(selection), review: ") for line in told)
 
 
+def test_a_tree_shows_what_was_read_beside_what_was_not() -> None:
+    made_from = [model("meta-llama/Llama-3.1-8B", "llm.acme.example")]
+
+    lines = draw(explain(made_from, use(), read_policy("research"), read_table(), today=DAY))
+
+    assert any("terms llama-3.1 (" in line for line in lines)
+    assert any("unknown_terms, review: " in line for line in lines)
+    assert not any("license NOASSERTION" in line for line in lines)
+
+
 def test_a_tree_shows_what_was_waived_and_by_whom(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(

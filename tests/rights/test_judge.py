@@ -34,6 +34,19 @@ def test_what_only_selected_weighs_what_the_policy_says(tmp_path) -> None:
     assert softer.codes == same.codes == ("NO_COMPETE:openai(selection)",)
 
 
+def test_a_host_that_nobody_read_takes_nothing_from_what_the_weights_ask_for() -> None:
+    used = use("research", "hosted", name="acme")
+    here, there = (
+        model("meta-llama/Llama-3.1-8B", host) for host in ("localhost", "llm.acme.example")
+    )
+
+    known, unknown = judge_for([here], used), judge_for([there], used)
+
+    assert known.verdict == unknown.verdict == Severity.DENY
+    assert {*unknown.codes} == {*known.codes, "unknown_terms"}
+    assert unknown.obligations == known.obligations
+
+
 def test_a_choice_of_licenses_is_recorded() -> None:
     judgement = judge_for(
         [seed("(GPL-3.0-only OR MIT) AND CC-BY-4.0", span=256)], use(distribution="hosted")

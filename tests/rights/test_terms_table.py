@@ -10,7 +10,14 @@ from ruamel.yaml import YAML
 from synthkd.records import Contribution
 from synthkd.rights.entries import Channel, Duty, Entry, Weights
 from synthkd.rights.table import read_table
-from synthkd.rights.terms import find_entries, find_entry, resolve_terms, spell_staleness
+from synthkd.rights.terms import (
+    find_entries,
+    find_entry,
+    find_read,
+    is_local,
+    resolve_terms,
+    spell_staleness,
+)
 
 SHARED = Path(__file__).parents[3] / "shared/teacher-terms.yaml"
 
@@ -185,6 +192,28 @@ def test_a_contribution_is_bound_by_its_entries(
     entries = find_entries(made, read_table())
 
     assert (entries if entries is None else tuple(entry.id for entry in entries)) == ids
+
+
+@pytest.mark.parametrize(
+    ("made", "ids"),
+    [
+        (contribution("meta/Llama-3.1-8B", "llm.acme.example", terms="unknown"), ["llama-3.1"]),
+        (contribution("acme/secret", "together", terms="unknown"), ["together"]),
+        (contribution("llama3.1:8b", "azure", terms="unknown"), ["llama-3.1"]),
+        (contribution("x", terms="llama-3.1 + no-such-entry"), ["llama-3.1"]),
+        (contribution("acme/secret", terms="unknown"), []),
+    ],
+)
+def test_what_was_read_binds_beside_what_was_not(made: Contribution, ids: list[str]) -> None:
+    entries, is_all = find_read(made, read_table())
+
+    assert ([entry.id for entry in entries], is_all) == (ids, False)
+
+
+@pytest.mark.parametrize("host", ["ollama", "vllm", "llama.cpp", "transformers", "file:/models/x"])
+def test_what_serves_models_on_this_machine_is_this_machine(host: str) -> None:
+    assert is_local(host)
+    assert resolve_terms("qwen3:8b", host).name == "qwen"
 
 
 def entry(**facts: object) -> Entry:

@@ -199,12 +199,13 @@ def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
         read_table(path, "prices.yaml")
 
     assert [mistake.split(";")[0] for mistake in error.value.mistakes] == [
-        "prices.yaml:6: lists.0.models.x.prompt is -1",
-        "prices.yaml:7: lists.0.models.y has no 'completion'",
-        "prices.yaml:7: lists.0.models.y has 'compl', which means nothing here",
-        "prices.yaml:9: lists.1.as_of is 'soon'",
-        "prices.yaml:10: lists.1.models.z.prompt is nan",
+        "prices.yaml:6: lists[0].models.x.prompt is -1",
+        "prices.yaml:7: lists[0].models.y has no 'completion'",
+        "prices.yaml:7: there is no option 'lists[0].models.y.compl'",
+        "prices.yaml:9: lists[1].as_of is 'soon'",
+        "prices.yaml:10: lists[1].models.z.prompt is nan",
     ]
+    assert "did you mean 'completion'?" in error.value.mistakes[2]
 
 
 @pytest.mark.parametrize(
@@ -212,8 +213,8 @@ def test_every_mistake_in_a_table_is_told_with_its_line(tmp_path: Path) -> None:
     [
         pytest.param("a: [", "prices.yaml:1: this is not YAML", id="not-yaml"),
         pytest.param("schema: x\nschema: y\n", "prices.yaml:2: this is not YAML", id="twice"),
-        pytest.param("- 1\n", "the table is", id="a-list"),
-        pytest.param("", "the table is None", id="empty"),
+        pytest.param("- 1\n", "it must be options with values", id="a-list"),
+        pytest.param("", "it must be options with values", id="empty"),
         pytest.param("schema: synthkd/prices/9\nlists: []\n", "prices.yaml:1: schema", id="newer"),
     ],
 )

@@ -105,9 +105,8 @@ def prove_source(corpus: Corpus, source: str, snapshot: str) -> str:
 def is_proof(path: Path) -> bool:
     """Return whether a file says of itself that it is a proof."""
     with path.open("rb") as file:
-        start = file.read(1)
-        if start != b"{":
-            return False
+        if file.read(2) != b'{"':
+            return False  # a sealed line has no space in it, as descriptions in JSON do
         file.seek(max(path.stat().st_size - 4096, 0))
         return b'"synthkd/proof/' in file.read() or path.suffix == ".json"
 

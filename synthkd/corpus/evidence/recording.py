@@ -22,7 +22,7 @@ _CLASSES = ("none", "pseudonymised", "personal", "special")  # of personal data,
 # One table at a time, by a page of keys: in a join of all of them DuckDB may hold every text.
 _SAMPLES = """
     SELECT sample_id, source_id, seed_id, prompt_version, teacher, run_id, created_at, profile_id,
-        request_key, messages, completion, rationale
+        request_key, messages, completion, rationale, answer, reference
     FROM store.samples WHERE sample_id IN (SELECT unnest(?::VARCHAR[]))
 """
 _SEEDS = """
@@ -128,6 +128,8 @@ def read_facts(corpus: Corpus, sample_ids: Sequence[str]) -> Iterator[Facts]:
             "messages": row["messages"] or request["asked"],
             "completion": answer["text"] if row["completion"] is None else row["completion"],
             "rationale": row["rationale"],
+            "answer": row["answer"],
+            "reference": row["reference"],
             # What a row is called may tell as much of a person as what is in it.
             "seed": f"{row['seed_id']}\0{seeds[0]['fields']}" if seeds else None,
         }
@@ -174,18 +176,6 @@ def read_records(corpus: Corpus, sample_ids: Sequence[str]) -> dict[str, Recorde
         [list(sample_ids)],
     ).fetchall()
     return {row[1]: Recorded(*row) for row in rows}
-
-
-def forget_salts(corpus: Corpus, sample_ids: Sequence[str]) -> None:
-    """Forget what would let somebody try texts against the records of `sample_ids`.
-
-    The records stay, and so do the trees above them. The salts are in the file until it is
-    rewritten.
-    """
-    corpus.db.execute(
-        "UPDATE store.records SET salt = '' WHERE sample_id IN (SELECT unnest(?::VARCHAR[]))",
-        [list(sample_ids)],
-    )
 
 
 class _Profiles:

@@ -87,23 +87,6 @@ def seal_files(
     return statement
 
 
-def seal_folder(
-    folder: Path,
-    kind: str,
-    predicate: Mapping[str, Json],
-    *,
-    snapshots: Sequence[str] = (),
-    key: SigningKey | None = None,
-) -> str:
-    """Write a seal over every file in `folder`, whatever was in it before; return its statement.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    where = Sealed(folder / IN_FOLDER, folder)
-    return seal_files(where, list_files(folder), kind, predicate, snapshots=snapshots, key=key)
-
-
 def list_files(folder: Path) -> list[Path]:
     """Return the files below `folder` that a seal is about: all but itself."""
     return sorted(

@@ -123,6 +123,11 @@ def find_snapshot(corpus: Corpus, name: str) -> tuple[str, str, str]:
     if len(found) == 1 or (found and name == "last"):
         identity: tuple[str, str, str] = found[0]
         return identity
+    if not corpus.first("SELECT 1 FROM store.snapshots LIMIT 1"):
+        raise ConfigError(
+            f"{corpus.path} holds no snapshot yet; take one: "
+            f"synthkd snapshot --corpus {corpus.path}"
+        )
     what = "several snapshots begin with" if found else "there is no snapshot"
     raise ConfigError(
         f"{what} {name!r} in {corpus.path}. List them with: "

@@ -1,6 +1,7 @@
 """Whether the texts in a corpus are those that its records commit to."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from synthkd.corpus.evidence import recording
 from synthkd.corpus.evidence.keys import Keys, read_keys
@@ -9,15 +10,21 @@ from synthkd.corpus.evidence.report import Damage, Report
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.errors import CorpusError
+from synthkd.records import Json
 
 _PAGE = 2000  # samples whose texts are in memory at a time
+
+# What has to be done for a part of a record to change; people's reviews are nobody's run.
+_DONE_BY = {"filters": ("filter",), "reviews": ()}
+_BY_A_RUN = ("run", "import")
+_ITS_OWN = frozenset({"version", "software", "content"})  # parts of a record, not of a sample
 
 _NOTES = {
     "erased": "recorded samples that were erased: {}; what was committed to cannot be asked",
     "unkeyed": "recorded samples whose texts could not be checked: {}; their keys are not in "
     "{keys}",
-    "reread": "samples that another version of their prompt read anew since they were recorded: "
-    "{}; take a new snapshot",
+    "reread": "samples that another version of their prompt, or of their row, read anew since "
+    "they were recorded: {}; take a new snapshot",
     "changed": "samples of which other filters, reviews or rights are known since they were "
     "recorded: {}; take a new snapshot",
 }
@@ -31,6 +38,7 @@ def check_texts(corpus: Corpus, report: Report) -> None:
         report.damages.append(Damage(f"{corpus.path.name}.keys", str(error)))
         return
     counts: Counter[str] = Counter()
+    done = _Done(corpus)
     # As they were written, so that a page of texts stands in few places of the file.
     rows = corpus.db.execute(
         "SELECT r.sample_id FROM (SELECT DISTINCT sample_id FROM store.records) r "
@@ -38,9 +46,11 @@ def check_texts(corpus: Corpus, report: Report) -> None:
     ).fetchall()
     for page in pages((key for (key,) in rows), _PAGE):
         facts = {each.sample_id: each for each in recording.read_facts(corpus, page)}
-        for sample_id, record in recording.read_records(corpus, page).items():
+        records = recording.read_records(corpus, page)
+        done.look_up(records.values())
+        for sample_id, record in records.items():
             if sample_id in facts:
-                counts[_compare(facts[sample_id], record, keys, report)] += 1
+                counts[_compare(facts[sample_id], record, keys, done, report)] += 1
             elif not record.salt:
                 counts["erased"] += 1
             else:
@@ -52,7 +62,40 @@ def check_texts(corpus: Corpus, report: Report) -> None:
             report.notes.append(said.format(counts[name], keys=keys.path.name))
 
 
-def _compare(facts: Facts, last: Recorded, keys: Keys, report: Report) -> str:
+class _Done:
+    """What was done to a corpus, and when each record was last put under a root."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        corpus.db.execute(
+            "CREATE OR REPLACE TEMP TABLE told AS "
+            "SELECT event ->> 'type' AS kind, event ->> 'subject' AS subject, max(seq) AS seq "
+            "FROM (SELECT seq, TRY_CAST(event AS JSON) AS event FROM store.events) GROUP BY ALL"
+        )
+        rows = corpus.db.execute("SELECT kind, max(seq) FROM told GROUP BY ALL").fetchall()
+        self._last: dict[str, int] = dict(rows)
+        self._since: dict[str, int] = {}
+
+    def look_up(self, records: Iterable[Recorded]) -> None:
+        """Find out since when each of `records`, a page of them, has been the last one."""
+        rows = self._corpus.db.execute(
+            "SELECT record_hash, max(seq) FROM store.snapshot_leaves "
+            "JOIN told ON kind = 'snapshot' AND subject = snapshot_id "
+            "WHERE record_hash IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL",
+            [[each.record_hash for each in records]],
+        ).fetchall()
+        self._since = dict(rows)
+
+    def is_told(self, record: Recorded, changed: Iterable[str]) -> bool:
+        """Return whether events tell of what may have `changed` these parts since then."""
+        since = self._since.get(record.record_hash, 0)
+        return all(
+            not kinds or any(self._last.get(kind, 0) > since for kind in kinds)
+            for kinds in (_DONE_BY.get(name, _BY_A_RUN) for name in changed)
+        )
+
+
+def _compare(facts: Facts, last: Recorded, keys: Keys, done: _Done, report: Report) -> str:
     """Return how a sample stands to its last record; what is damaged is told."""
     try:
         body = last.body
@@ -67,12 +110,28 @@ def _compare(facts: Facts, last: Recorded, keys: Keys, report: Report) -> str:
         return "damaged"  # the record is, and was told with the records
     if now.record_hash == last.record_hash:
         return "same"
-    new = now.body["content"]
-    differ = [name for name in sorted({*new, *content}) if new.get(name) != content.get(name)]
-    if not differ:
-        return "changed"
-    if facts.body["prompt"] != body["prompt"]:
-        return "reread"
-    where = f"store.samples, sample {facts.sample_id}, {' and '.join(differ)}"
-    report.damages.append(Damage(where, "it is not the text that was recorded"))
-    return "damaged"
+    body, new = last.body, now.body
+    texts = _find_changed(body["content"], new["content"])
+    parts = [name for name in _find_changed(body, new) if name not in _ITS_OWN]
+    where = f"store.samples, sample {facts.sample_id}"
+    if texts and not (_is_read_anew(texts, parts) and done.is_told(last, ["prompt"])):
+        what = "it is not the text that was recorded"
+        report.damages.append(Damage(f"{where}, {' and '.join(texts)}", what))
+        return "damaged"
+    if not done.is_told(last, parts):
+        what = "it is not what was recorded, and no event tells of what changed it"
+        report.damages.append(Damage(f"{where}, {' and '.join(parts)}", what))
+        return "damaged"
+    return "reread" if texts else "changed"
+
+
+def _is_read_anew(texts: Sequence[str], parts: Sequence[str]) -> bool:
+    """Return whether another prompt, or another version of the row, may have changed `texts`.
+
+    Rows are held against their versions by themselves.
+    """
+    return "prompt" in parts or {"seed"} <= set(texts) <= {"seed", "reference", "messages"}
+
+
+def _find_changed(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
+    return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]

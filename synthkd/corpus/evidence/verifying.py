@@ -15,7 +15,13 @@ import duckdb
 
 from synthkd.corpus.connection import NAME, connect
 from synthkd.corpus.evidence import chain
-from synthkd.corpus.evidence.answers import check_answers, check_requests
+from synthkd.corpus.evidence.agreement import check_agreement
+from synthkd.corpus.evidence.answers import (
+    check_answers,
+    check_profiles,
+    check_requests,
+    check_rows,
+)
 from synthkd.corpus.evidence.blocks import BadBlock, is_database, scan
 from synthkd.corpus.evidence.merkle import Tree
 from synthkd.corpus.evidence.proving import check_proof, is_proof
@@ -99,8 +105,11 @@ def verify_corpus(path: Path, *, public: PublicKey | None = None, head: str = ""
     try:
         with read_corpus(path) as corpus:
             check_requests(corpus, report)
+            check_rows(corpus, report)
             check_answers(corpus, report)
+            check_profiles(corpus, report)
             _check_events(corpus, report, head)
+            check_agreement(corpus, report)
             _check_records(corpus, report)
             _check_snapshots(corpus, report, public)
             check_texts(corpus, report)

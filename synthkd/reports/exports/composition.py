@@ -175,11 +175,6 @@ def _read_student(scope: Scope) -> Student:
         """,
         [row["name"], row["created_at"]],
     )
-    snapshots = scope.corpus.db.execute(
-        "SELECT snapshot_id, root FROM store.snapshots SEMI JOIN (FROM store.student_snapshots "
-        "WHERE student_id = ?) USING (snapshot_id) ORDER BY taken_at, snapshot_id",
-        [row["student_id"]],
-    ).fetchall()
     ended = as_utc(row["created_at"])
     return Student(
         id=row["student_id"],
@@ -194,5 +189,5 @@ def _read_student(scope: Scope) -> Student:
         held_out=scores[0]["held_out_sha256"] if scores else "",
         measured_at=as_utc(scores[0]["created_at"]) if scores else None,
         scores=tuple(scores),
-        snapshots=tuple(snapshots),
+        snapshots=tuple((each["snapshot_id"], each["root"]) for each in scope.snapshots),
     )

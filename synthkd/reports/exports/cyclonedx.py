@@ -93,7 +93,7 @@ def _write(composition: Composition, student: Student) -> dict[str, Any]:
 def _make_component(part: Part) -> Component:
     is_model = part.kind == "model"
     told = {
-        "role": ", ".join(f"{role} ({reach})" for role, reach in part.reaches.items()),
+        "role": part.roles,
         "samples": str(part.samples),
         "terms": part.terms,
         "host": part.host,

@@ -4,21 +4,20 @@ A part is counted by its terms, so a source whose rows differ in license is a pa
 What is under a client's contract keeps what it asks for and loses its name.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from synthkd.records import digest
-from synthkd.reports.facts import Row, query
+from synthkd.reports.facts import Row
 from synthkd.reports.owed import as_contribution
 from synthkd.reports.scope import Scope
 from synthkd.reports.writing import make_line, shorten
 from synthkd.rights.entries import Entry, Table
-from synthkd.rights.facts import find_client
+from synthkd.rights.facts import Attribution, find_client
 from synthkd.rights.licenses import NOASSERTION, read_license
-from synthkd.rights.terms import find_entries
+from synthkd.rights.terms import find_read
 
 Kind = Literal["source", "prompt", "model"]
 
@@ -26,7 +25,6 @@ _KINDS: Mapping[str, Kind] = {"seed": "source", "few_shot": "source", "prompt": 
 _CLIENTS = "LicenseRef-client"
 _OWN = re.compile(r"LicenseRef-(?!scancode-)[A-Za-z0-9.-]+")
 _ADDRESS = re.compile(r"https?://[!-~]+")
-_GIVEN = ("title", "author", "uri", "license_uri", "changes")
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,11 @@ class Part:
         }
 
     @property
+    def roles(self) -> str:
+        """Its roles, and how much of it each brings, in words."""
+        return ", ".join(f"{role} ({reach})" for role, reach in self.reaches.items())
+
+    @property
     def only_chose(self) -> bool:
         """Whether nothing of it is in a sample: it only picked them."""
         return set(self.reaches.values()) == {"selection"}
@@ -105,10 +108,6 @@ def tell_code(token: str, private: Iterable[str]) -> str:
 
 def read_parts(scope: Scope, table: Table) -> list[Part]:
     """Return what the samples in `scope` were made from; `table` is what terms are looked up in."""
-    facts = {
-        row["source_id"]: row
-        for row in query(scope.corpus, "SELECT source_id, sha256, facts FROM store.sources")
-    }
     found: dict[str, Part] = {}
     withheld = 0
     for row in scope.made_from:
@@ -117,7 +116,7 @@ def read_parts(scope: Scope, table: Table) -> list[Part]:
         part = (
             _withhold(row, scope, withheld)
             if is_client
-            else _describe(row, facts.get(row["name"], {}), table)
+            else _describe(row, scope.sources.get(row["name"], {}), table)
         )
         same = found.get(part.id)
         found[part.id] = _join(same, part) if same else part
@@ -126,7 +125,7 @@ def read_parts(scope: Scope, table: Table) -> list[Part]:
 
 def _describe(row: Row, stored: Row, table: Table) -> Part:
     kind = _KINDS.get(row["role"], "model")
-    stated = json.loads(stored.get("facts") or "{}") if kind == "source" else {}
+    stated = stored.get("facts", {}) if kind == "source" else {}
     declared, concluded = _tell_licenses(row, stated)
     given = stated.get("attribution") or {}
     return Part(
@@ -141,11 +140,13 @@ def _describe(row: Row, stored: Row, table: Table) -> Part:
         personal_data=row["personal_data"],
         samples=row["samples"],
         reaches={row["role"]: row["reach"]},
-        attribution={name: make_line(given[name]) for name in _GIVEN if given.get(name)},
+        attribution={
+            name: make_line(given[name]) for name in Attribution.model_fields if given.get(name)
+        },
         rights_holder=make_line(stated.get("rights_holder") or ""),
         controller=make_line(stated.get("controller") or ""),
         sha256=stored.get("sha256") or "" if kind == "source" else "",
-        entries=(find_entries(as_contribution(row), table) or ()) if kind == "model" else (),
+        entries=find_read(as_contribution(row), table)[0] if kind == "model" else (),
     )
 
 

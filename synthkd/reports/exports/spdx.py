@@ -42,16 +42,16 @@ def describe_composition(composition: Composition) -> str:
     document = _Document(composition)
     samples = document.add_samples()
     for part in composition.inputs:
-        document.relate(document.add_input(part), "ancestorOf", samples, _tell_roles(part))
+        document.relate(document.add_input(part), "ancestorOf", samples, part.roles)
     for part in composition.models:
         made = "other" if part.only_chose else "generates"
-        document.relate(document.add_model(part), made, samples, _tell_roles(part))
+        document.relate(document.add_model(part), made, samples, part.roles)
     root: spdx.Element = samples
     if composition.student:
         root = document.add_student(composition.student)
         document.relate(root, "trainedOn", samples)
         for part in composition.bases:
-            document.relate(document.add_model(part), "ancestorOf", root, _tell_roles(part))
+            document.relate(document.add_model(part), "ancestorOf", root, part.roles)
         if composition.student.held_out:
             document.relate(root, "testedOn", document.add_held_out(composition.student.held_out))
     return write_json(document.finish(root))
@@ -246,10 +246,6 @@ class _Document:
         )
         objects = spdx.SHACLObjectSet([*elements, document, self.info])
         return spdx.JSONLDSerializer().serialize_data(objects, force_at_graph=True)
-
-
-def _tell_roles(part: Part) -> str:
-    return ", ".join(f"{role} ({reach})" for role, reach in part.reaches.items())
 
 
 def _hash(sha256: str) -> list[spdx.Hash]:

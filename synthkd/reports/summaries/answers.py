@@ -17,9 +17,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from synthkd.documents import find_line, parse, read_text, suggest, validate
 from synthkd.errors import ConfigError
 from synthkd.reports.summaries.fields import NO, YES, Filled, Section
-from synthkd.rights.documents import find_line, parse, read_text, suggest, validate
 
 LATER = "to be provided"
 

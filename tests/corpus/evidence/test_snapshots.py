@@ -116,7 +116,7 @@ def test_commitments_are_to_the_texts_under_the_key_of_their_source(path: Path) 
     secret = read_keys(path).find(content["key"])
 
     assert content["completion"] == commit(secret, salt, "completion", "answer 1 \U0001f600")
-    assert set(content) == {"alg", "key", "messages", "completion", "seed"}
+    assert set(content) == {"alg", "key", "messages", "completion", "answer", "seed"}
 
 
 def test_a_subject_has_a_key_of_its_own(path: Path) -> None:

@@ -9,16 +9,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synthkd.corpus import ledger
+from synthkd.corpus.check_rows import write_checks
+from synthkd.corpus.checks import judge_profiles, read_profiles
 from synthkd.corpus.evidence import keys
 from synthkd.corpus.evidence.blocks import scan
 from synthkd.corpus.evidence.keys import keys_path
-from synthkd.corpus.evidence.recording import forget_salts
 from synthkd.corpus.evidence.snapshots import EVERY, take_snapshot
 from synthkd.corpus.evidence.statements import CORPUS, make_statement
 from synthkd.corpus.evidence.verifying import verify
 from synthkd.corpus.runs import start_run
-from synthkd.corpus.store import open_corpus
+from synthkd.corpus.samples import add_seeds, select
+from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.errors import ConfigError
+from synthkd.filters.length import LengthFilter
+from synthkd.pipeline.filtering import filter_samples
+from synthkd.records import Seed
+from synthkd.rights.policy import read_policy
+from synthkd.rights.table import read_table
+from synthkd.rights.use import Use
 from tests.corpus.builders import make_request
 from tests.corpus.evidence.making import flip, make_corpus
 from tests.corpus.evidence.test_statements import make_key
@@ -31,7 +39,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start_run(corpus, "run", {"a": 0.5})
         take_snapshot(corpus, "first", EVERY)
         take_snapshot(corpus, "second")
+        judge_profiles_of(corpus)
     return path
+
+
+def judge_profiles_of(corpus: Corpus) -> None:
+    """Write down what a policy says of all samples."""
+    use = Use(purpose="research")
+    profiles = read_profiles(corpus, only_selected=False)
+    check = judge_profiles(profiles, use, read_policy("research"), read_table())
+    write_checks(corpus, "check", [check])
 
 
 @pytest.fixture
@@ -52,8 +69,8 @@ def test_a_whole_corpus_is_found_whole(path: Path) -> None:
 
     assert report.is_whole
     assert report.checked == {
-        "bytes": path.stat().st_size, "requests": 5, "attempts": 5, "events": 3, "records": 5,
-        "snapshots": 2, "texts": 5,
+        "bytes": path.stat().st_size, "requests": 5, "rows": 5, "attempts": 5, "profiles": 1,
+        "events": 4, "records": 5, "snapshots": 2, "texts": 5,
     }  # fmt: skip
     assert [note.rpartition(" is not signed")[0] for note in report.notes] != []
 
@@ -131,7 +148,67 @@ CHANGES = {
     ),
     "a-row-of-a-source": (
         "UPDATE store.seeds SET fields = '{}' WHERE seed_id = 'question 1?'",
+        "store.seeds, row 'question 1\\?' of tickets: it is not the row that its version is of",
+    ),
+    "a-row-of-a-source-with-its-version": (
+        "INSERT INTO store.seeds (seed_id, source_id, version, fields) VALUES "
+        f"('question 1?', 'tickets', '{Seed('', '', {}).version}', '{{}}'); "
+        f"UPDATE store.samples SET seed_version = '{Seed('', '', {}).version}' "
+        "WHERE seed_id = 'question 1?'",
         "store.samples, sample .*, seed: it is not the text",
+    ),
+    "answers-that-were-exchanged": (
+        "UPDATE store.samples SET answer = CASE seed_id WHEN 'question 1?' THEN 'answer 2' "
+        "ELSE 'answer 1' END WHERE seed_id IN ('question 1?', 'question 2?')",
+        "store.samples, sample .*, answer: it is not the text",
+    ),
+    "a-reference": (
+        "UPDATE store.samples SET reference = 'right' WHERE seed_id = 'question 1?'",
+        "store.samples, sample .*, reference: it is not the text",
+    ),
+    "a-verdict": (
+        "UPDATE store.verdicts SET keep = true",
+        "store.samples, sample .*, filters: it is not what was recorded, and no event tells",
+    ),
+    "a-teacher": (
+        "UPDATE store.samples SET teacher = 'openai/other'",
+        "store.samples, sample .*, teacher: it is not what was recorded, and no event tells",
+    ),
+    "a-license": (
+        "UPDATE store.profiles SET license = 'MIT' WHERE role = 'teacher'",
+        "store.profiles, profile .*: it is not the contributions that its id is of",
+    ),
+    "contributions-that-are-gone": (
+        "DELETE FROM store.profiles",
+        "store.profiles, profile .*: it is missing, and 5 samples were made from it",
+    ),
+    "what-a-policy-said": (
+        "UPDATE store.check_verdicts SET verdict = 'allow', severity = 0",
+        "store.checks, check .*: it is not what its event tells",
+    ),
+    "a-use": (
+        "UPDATE store.checks SET use = '{\"purpose\": \"commercial\"}'",
+        "store.checks, check .*: it is not what its event tells",
+    ),
+    "a-check-that-is-gone": (
+        "DELETE FROM store.checks",
+        "store.checks, check .*: an event tells of it, and it is not there",
+    ),
+    "the-last-event": (
+        "DELETE FROM store.events WHERE seq = (SELECT max(seq) FROM store.events)",
+        "store.checks, check .*: no event tells of it",
+    ),
+    "a-run-that-is-gone": (
+        "DELETE FROM store.runs",
+        "store.runs, run .*: an event tells of it, and it is not there",
+    ),
+    "a-snapshot-that-is-gone": (
+        "DELETE FROM store.snapshots WHERE purpose = 'second'",
+        "store.snapshots, snapshot .*: an event tells of it, and it is not there",
+    ),
+    "an-export": (
+        "INSERT INTO store.exports VALUES ('e1', 'out.jsonl', 'jsonl', '', 5, 'aa', '', now())",
+        "store.exports, export e1: no event tells of it",
     ),
     "a-sample-that-is-gone": (
         "DELETE FROM store.samples WHERE seed_id = 'question 1?'",
@@ -201,7 +278,7 @@ def test_a_snapshot_with_a_statement_made_later_is_not_the_one_in_the_chain(path
 def test_a_rewritten_chain_is_found_by_the_head_that_was_kept(path: Path) -> None:
     head = verify(path).head
     assert verify(path, head=head).is_whole
-    change(path, "DELETE FROM store.events WHERE seq = 3; "
+    change(path, "DELETE FROM store.events WHERE seq >= 3; DELETE FROM store.checks; "
                  "DELETE FROM store.snapshots WHERE purpose = 'second'")  # fmt: skip
     assert verify(path).is_whole
 
@@ -221,8 +298,8 @@ def test_a_snapshot_that_was_taken_out_is_found_by_the_root_that_was_kept(path: 
 
 def test_every_statement_must_be_signed_with_the_key_that_is_expected(path: Path) -> None:
     assert len(verify(path, public=make_key().public).damages) == 2
+    path = make_corpus(path.with_name("signed.duckdb"))
     with open_corpus(path) as corpus:
-        corpus.db.execute("DELETE FROM store.snapshots")
         take_snapshot(corpus, "signed", key=make_key())
 
     report = verify(path, public=make_key().public)
@@ -255,7 +332,7 @@ def test_what_was_erased_is_no_damage(path: Path) -> None:
     with open_corpus(path) as corpus:
         (key,) = corpus.first("SELECT sample_id FROM store.samples WHERE seed_id = 'question 1?'")
         corpus.db.execute("DELETE FROM store.samples WHERE sample_id = ?", [key])
-        forget_salts(corpus, [key])
+        corpus.db.execute("UPDATE store.records SET salt = '' WHERE sample_id = ?", [key])
     keys.destroy_key(path, "tickets", "nobody")
 
     report = verify(path)
@@ -265,14 +342,25 @@ def test_what_was_erased_is_no_damage(path: Path) -> None:
 
 
 def test_what_changed_lawfully_since_is_told_and_no_damage(path: Path) -> None:
-    change(path, "UPDATE store.verdicts SET keep = false; "
-                 "UPDATE store.samples SET rationale = 'because', prompt_version = 'w' "
-                 "WHERE seed_id = 'question 1?'")  # fmt: skip
+    row = Seed("tickets", "question 2?", {"message": "question 2?", "right": "2"})
+    with open_corpus(path) as corpus:
+        start_run(corpus, "run", {})
+        # A row that says besides what is right, for a prompt that does not ask for it.
+        add_seeds(corpus, [row])
+        corpus.db.execute(
+            "UPDATE store.samples SET rationale = 'because', prompt_version = 'w' "
+            "WHERE seed_id = 'question 1?'; "
+            f"UPDATE store.samples SET reference = '2', seed_version = '{row.version}' "
+            "WHERE seed_id = 'question 2?'"
+        )
+        samples = corpus.db.execute("SELECT sample_id FROM store.samples").fetchall()
+        select(corpus, [key for (key,) in samples])
+        filter_samples(corpus, [LengthFilter(min_words=90)])
 
     report = verify(path)
 
     assert report.is_whole
-    assert any("read anew since they were recorded: 1;" in note for note in report.notes)
+    assert any("read anew since they were recorded: 2;" in note for note in report.notes)
     assert any(
         "other filters, reviews or rights are known since they were recorded: 3;" in note
         for note in report.notes

@@ -1,6 +1,9 @@
-"""A YAML file of rights as a value: every mistake is told at once, with its line and the cure."""
+"""A YAML file as a value: every mistake is told at once, with its line and the cure.
 
-from collections.abc import Iterator, Mapping
+YAML 1.2: `no` is a string, `1e-4` a number, a key may stand once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +21,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Loc = tuple[str | int, ...]
 
 
-def read_text(path: Path, what: str) -> str:
-    """Return the text of the file `path`, which is to be `what`.
+def read_text(path: Path, what: str, name: str = "") -> str:
+    """Return the text of the file `path`, which is to be `what`; `name` is what it is called.
 
     Raises:
         ConfigError: It cannot be read.
@@ -27,32 +30,26 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as {what}: {error}") from error
+        raise ConfigError(f"{name or path} cannot be read as {what}: {error}") from error
 
 
 def parse(text: str, name: str) -> Json:
-    """Return the YAML in `text`, which remembers the lines of its parts.
+    """Return the YAML in `text`, which remembers the lines of its parts, and its quotes.
 
     Raises:
         ConfigError: It is no YAML 1.2.
     """
+    yaml = YAML(typ="rt", pure=True)
+    yaml.version = (1, 2)
+    yaml.preserve_quotes = True
     try:
-        return edit_yaml().load(text)
+        return yaml.load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = str(error.problem).split("\n")[0]
         raise ConfigError(f"{name}:{line}: this is not YAML: {problem}") from None
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"{name} is not YAML: {error}") from None
-
-
-def edit_yaml() -> YAML:
-    """Return a YAML 1.2 reader and writer that keeps comments, quotes and lines."""
-    yaml = YAML(typ="rt", pure=True)
-    yaml.version = (1, 2)
-    yaml.preserve_quotes = True
-    yaml.width = 100
-    return yaml
 
 
 def validate(tree: Json, name: str, model: type[Model], what: str) -> Model:
@@ -83,14 +80,21 @@ def to_plain(node: Json) -> Json:
     return node
 
 
-def suggest(wrong: str, known: list[str]) -> str:
+def suggest(wrong: str, known: Sequence[str]) -> str:
     """Return "; did you mean ...?" for a word near `wrong`, or else what is known.
 
-    >>> suggest("reech", ["reach", "role"])
-    "; did you mean 'reach'?"
+    >>> suggest("nmae", ["name", "path"])
+    "; did you mean 'name'?"
     """
     near = get_close_matches(wrong, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def spell(loc: Loc) -> str:
+    """Return `loc` as people write it: `rules[0].when.role`."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).removeprefix(".")
 
 
 def find_line(tree: Json, loc: Loc) -> int:
@@ -107,18 +111,51 @@ def find_line(tree: Json, loc: Loc) -> int:
     return line
 
 
+def find_options(loc: Loc, schema: Mapping[str, Any]) -> list[str]:
+    """Return the options that the JSON Schema knows at pydantic's `loc`, tags included."""
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
+        while "$ref" in node:
+            node = definitions[str(node["$ref"]).rsplit("/", 1)[1]]
+        return node
+
+    nodes = [resolve(schema)]
+    for part in loc:
+        inside = [resolve(each) for node in nodes for each in _find_inside(node, part)]
+        nodes = [resolve(each) for node in inside for each in node.get("anyOf", [node])]
+    return sorted({name for node in nodes for name in node.get("properties", {})})
+
+
+def _find_inside(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
+    """Yield what a JSON Schema says of `part` of what `node` describes."""
+    members = node.get("discriminator", {}).get("mapping", {})
+    known, other = node.get("properties", {}), node.get("additionalProperties")
+    if isinstance(part, int):
+        yield from [node["items"]] if "items" in node else []
+    elif part in members:
+        yield {"$ref": members[part]}
+    elif part in known:
+        yield known[part]
+    elif isinstance(other, Mapping):
+        yield other
+    elif not members:
+        yield node  # the name of a union's member, which a schema has not
+
+
 def _tell(error: ValidationError, tree: Json, model: type[BaseModel]) -> Iterator[tuple[int, str]]:
     """Yield each mistake with its line; two readings of one value are told once."""
     for detail in error.errors():
         loc = detail["loc"]
-        yield find_line(tree, loc), _say(detail, _spell(loc), model)
+        yield find_line(tree, loc), _say(detail, spell(loc), model)
 
 
 def _say(detail: ErrorDetails, place: str, model: type[BaseModel]) -> str:
     last, given = str(detail["loc"][-1]) if detail["loc"] else "", detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            return f"there is no option {place!r}{suggest(last, _options(model, detail['loc']))}"
+            known = find_options(detail["loc"][:-1], model.model_json_schema())
+            return f"there is no option {place!r}{suggest(last, known)}"
         case "missing":
             return f"{place.rpartition('.')[0] or 'it'} has no {last!r}; add it"
         case "literal_error":
@@ -130,31 +167,3 @@ def _say(detail: ErrorDetails, place: str, model: type[BaseModel]) -> str:
         case "value_error":
             return f"{place}: {detail['ctx']['error']}" if place else str(detail["ctx"]["error"])
     return f"{place} is {given!r:.60}; {detail['msg'].replace('Input', 'it', 1)}"
-
-
-def _spell(loc: Loc) -> str:
-    """Return `loc` as people write it: `rules[0].when.role`."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).removeprefix(".")
-
-
-def _options(model: type[BaseModel], loc: Loc) -> list[str]:
-    """Return the options that `model` has where `loc` stands."""
-    schema: Any = model.model_json_schema()
-    definitions, node = schema.get("$defs", {}), schema
-    for part in loc[:-1]:
-        node = (
-            node.get("items", {})
-            if isinstance(part, int)
-            else node.get("properties", {}).get(part, {})
-        )
-        node = next(
-            (
-                each
-                for each in node.get("anyOf", ())
-                if "type" not in each or each["type"] != "null"
-            ),
-            node,
-        )
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
-    return sorted(node.get("properties", {}))
