@@ -23,11 +23,12 @@ def command(pipeline: str, settings: tuple[str, ...]) -> int:
     from synthkd.errors import RightsError
     from synthkd.pipeline import prepare, read_project
     from synthkd.pipeline.gates import is_shut
+    from synthkd.pipeline.preparation import require_keys
     from synthkd.pipeline.questions import foresee_rights
     from synthkd.pipeline.refusing import find_stale
 
     project = read_project(pipeline, settings)
-    work = prepare(project)
+    work = prepare(project, asks=False)
     for note in work.notes:
         click.echo(f"note: {note}", err=True)
     for material in work.materials:
@@ -42,5 +43,6 @@ def command(pipeline: str, settings: tuple[str, ...]) -> int:
     if work.rules and any(is_shut(check, work.rules.denied) for check in foreseen.values()):
         click.echo(f"{pipeline} would be refused: a rule objects to its use.")
         return RightsError.exit_code
+    require_keys(project, work)
     click.echo(f"{pipeline} can be run.")
     return 0

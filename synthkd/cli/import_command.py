@@ -51,7 +51,7 @@ def command(
     \b
     Examples:
       synthkd import chats.jsonl --corpus c.duckdb --license LicenseRef-client-acme \\
-        --model openai/NAME --fact personal_data=pseudonymised --fact subject=customer
+        --model openai/NAME --host api.openai.com --fact personal_data=pseudonymised
       synthkd import palm.jsonl --corpus c.duckdb --license Apache-2.0 \\
         --model google/palm-540b --prompt prompts/commonsense.md
     """

@@ -150,6 +150,14 @@ def read_lines(corpus: Corpus, batch_id: str) -> dict[str, str]:
     return dict(rows)
 
 
+def read_numbers(corpus: Corpus, batch_id: str) -> dict[str, int]:
+    """Return the number of each line in the file that was handed in, by its custom id."""
+    rows = corpus.db.execute(
+        "SELECT custom_id, line FROM store.batch_requests WHERE batch_id = ?", [batch_id]
+    ).fetchall()
+    return dict(rows)
+
+
 def read_kept(corpus: Corpus, batch_id: str) -> set[str]:
     """Return the ids of the attempts that came of the batch and are in the corpus already."""
     rows = corpus.db.execute(

@@ -159,7 +159,7 @@ def open_pipeline(project: Project, listener: Listener) -> Iterator[Corpus]:
         ConfigError: Something in the pipeline is not right.
         CorpusError: The corpus cannot be opened.
     """
-    work = prepare(project)
+    work = prepare(project, asks=False)
     for note in work.notes:
         listener.say(f"note: {note}")
     with open_corpus(project.corpus, create=False) as corpus:

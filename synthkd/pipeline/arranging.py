@@ -25,7 +25,12 @@ _ANSWER = frozenset({"completion", "answer", "rationale"})  # what shows some of
 
 
 def arrange(
-    project: Project, prompt: Prompt | None, materials: Sequence[Material], mistakes: list[str]
+    project: Project,
+    prompt: Prompt | None,
+    materials: Sequence[Material],
+    mistakes: list[str],
+    *,
+    asks: bool = True,
 ) -> tuple[Graph | None, list[str]]:
     """Return the graph of `project`, if it has a teacher, and what a careful user wants to know.
 
@@ -74,7 +79,7 @@ def arrange(
         judge if judge is not None else 0,
     )
     mistakes += _find_vain(graph, prompt) if prompt else []
-    return graph, _meet(graph, mistakes)
+    return graph, meet(graph, mistakes, asks=asks)
 
 
 def add_examples(project: Project, prompt: Prompt, materials: Sequence[Material]) -> list[Material]:
@@ -194,18 +199,21 @@ def _find_vain(graph: Graph, prompt: Prompt) -> Iterator[str]:
 def _has_limit(voice: Voice) -> bool:
     """Return whether its teacher has a token limit where nobody states one."""
     try:
-        defaults = voice.connect().teacher.defaults
+        defaults = voice.connect(needs_key=False).teacher.defaults
     except SynthkdError:
         return True  # which is told of where everybody is met
     return longest_completion(Request((), "", "", defaults)) is not None
 
 
-def _meet(graph: Graph, mistakes: list[str]) -> list[str]:
-    """Connect every voice, asking nothing; return what is to be known of their terms."""
+def meet(graph: Graph, mistakes: list[str], *, asks: bool = True) -> list[str]:
+    """Connect every voice, asking nothing; return what is to be known of their terms.
+
+    Where nobody `asks` them afterwards, keys need not be there.
+    """
     notes = {}
     for voice in graph.voices:
         try:
-            asker = voice.connect()
+            asker = voice.connect(needs_key=asks)
             require_budget(voice.options, asker.teacher)
         except SynthkdError as error:
             mistakes.append(str(error).replace("\n", "\n  "))

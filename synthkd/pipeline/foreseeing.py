@@ -18,9 +18,9 @@ def foresee(materials: Sequence[Material], graph: Graph) -> list[Profile]:
     which host it is.
 
     Raises:
-        ConfigError: A teacher's key or folder is missing.
+        ConfigError: A teacher's folder is missing.
     """
-    voices = [voice.describe(voice.connect()) for voice in graph.voices]
+    voices = [voice.describe(voice.connect(needs_key=False)) for voice in graph.voices]
     return [
         describe_profile(
             [*describe_rows(material, own), *_describe_answer(graph, voices, voice)],

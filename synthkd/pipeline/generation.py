@@ -81,7 +81,7 @@ def _draw(
     watcher: Watch | None,
 ) -> None:
     """Have one teacher answer, unless there is no `watcher`, and make samples of its answers."""
-    teachers = voice.options.connect_all()
+    teachers = voice.options.connect_all(needs_key=watcher is not None)
     asker = Asker(teachers[0], voice.options)
     teacher = voice.describe(asker)
     tombstones = Tombstones(corpus)

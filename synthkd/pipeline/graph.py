@@ -46,13 +46,13 @@ class Voice:
     options: TeacherOptions
     weight: float = 1.0
 
-    def connect(self) -> Asker:
-        """Return the teacher with its options.
+    def connect(self, *, needs_key: bool = True) -> Asker:
+        """Return the teacher with its options; without `needs_key` it may not answer.
 
         Raises:
             ConfigError: Its key or its folder is missing.
         """
-        return Asker(self.options.connect(), self.options)
+        return Asker(self.options.connect(needs_key=needs_key), self.options)
 
     def describe(self, asker: Asker) -> Contribution:
         """Return what it brings to a sample, served by whom `asker` is connected to."""
@@ -181,7 +181,7 @@ class Asking:
     def __post_init__(self) -> None:
         """Connect everyone, asking nothing."""
         self.tombstones = Tombstones(self.corpus)
-        self.askers = [voice.connect() for voice in self.graph.voices]
+        self.askers = [voice.connect(needs_key=self.ask) for voice in self.graph.voices]
         self.slots = Slots(self.corpus)
         self.is_asking = self.ask
 

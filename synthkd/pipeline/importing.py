@@ -87,7 +87,8 @@ def import_file(
     _require_form(file, form, prompt, path)
     require_stated(file.seeds, facts, str(path))
     material = Material(name, str(path), facts, file.sha256, file.seeds, prompt, has_answers=True)
-    teacher = describe_teacher(model, host)
+    is_here = model.startswith(("local/", "vllm/"))
+    teacher = describe_teacher(model, host or ("localhost" if is_here else ""))
     if admit is not None:
         admit(material, teacher)
     write_sources(corpus, [material])

@@ -83,8 +83,9 @@ class Origins:
 
     def _compare(self, sample: str, role: str, name: str, text: str, source: str) -> int:
         overlap = compare(text, source)
-        if overlap.max_span:
-            self._shared.append(Shared(sample, role, name, *overlap))
+        if not overlap.max_span:
+            return 0
+        self._shared.append(Shared(sample, role, name, *overlap))
         return band(overlap.max_span)
 
     def _fold(self, seed: SeedKey) -> str:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from synthkd.errors import ConfigError, SynthkdError
 from synthkd.pipeline.admission import judge_lessons, judge_models, note_students
-from synthkd.pipeline.arranging import add_examples, arrange
+from synthkd.pipeline.arranging import add_examples, arrange, meet
 from synthkd.pipeline.graph import Graph
 from synthkd.pipeline.materials import Material, render, require_stated
 from synthkd.pipeline.model import Project
@@ -41,8 +41,8 @@ class Work:
     rules: Rules | None = None
 
 
-def prepare(project: Project) -> Work:
-    """Read everything that `project` names.
+def prepare(project: Project, *, asks: bool = True) -> Work:
+    """Read everything that `project` names; where nobody `asks`, keys need not be there.
 
     Raises:
         ConfigError: Some of it is not right; every mistake is told.
@@ -76,7 +76,7 @@ def prepare(project: Project) -> Work:
     if prompt:
         materials = _try(mistakes, add_examples, project, prompt, materials) or materials
     rules = _try(mistakes, _read_rules, project)
-    graph, notes = arrange(project, prompt, materials, mistakes)
+    graph, notes = arrange(project, prompt, materials, mistakes, asks=asks)
     mistakes += judge_lessons(project, graph) if graph else []
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
@@ -88,6 +88,19 @@ def prepare(project: Project) -> Work:
         learned = itertools.chain(*seeds, *gold.values(), *examples)
         notes += _tell_overlap(prompt, learned, held_out.seeds)
     return Work(prompt, materials, graph, gold, held_out, notes, rules)
+
+
+def require_keys(project: Project, work: Work) -> None:
+    """Refuse a pipeline whose teachers cannot be asked.
+
+    Raises:
+        ConfigError: A key is missing.
+    """
+    mistakes: list[str] = []
+    if work.graph:
+        meet(work.graph, mistakes)
+    if mistakes:
+        raise ConfigError(f"{project.file} cannot be run:", mistakes)
 
 
 def _try(mistakes: list[str], read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | None:

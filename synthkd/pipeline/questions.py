@@ -65,7 +65,7 @@ def open_pipeline_subject(
         ConfigError: Something in the pipeline is not right, or no use is stated.
         CorpusError: The corpus cannot be opened.
     """
-    work = prepare(project)
+    work = prepare(project, asks=False)
     use = use or project.pipeline.use
     if use is None:
         raise ConfigError(f"{project.file}: {tell_unjudged()}")

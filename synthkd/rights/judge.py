@@ -228,7 +228,9 @@ class Judge:
     def _refuse_unknown(self, part: Contribution, code: str, license_id: str = "") -> Said:
         if code == "unknown_terms":
             because = (
-                f"nobody has read the terms of {part.name!r} at {part.host or 'no known host'}"
+                f"nobody has read the terms of {part.name!r} at {part.host!r}"
+                if part.host
+                else f"nobody stated who served {part.name!r}, whose terms bind, too; state --host"
             )
             return Said((_tell(part, code, Severity.of(self.policy.unknown.terms), because),))
         because = (

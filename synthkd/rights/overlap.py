@@ -4,7 +4,7 @@ A shared passage shows what was carried over, whatever was meant: whether a lice
 the sample, whether a duty to credit is owed, whether a text was memorised.
 
 Case and white space are no difference. A passage of 32 characters holds 12 that begin at
-a multiple of 21 in the completion, so only those are looked for, until some are found.
+a multiple of 21 in either text, so only those are looked for, until some are found.
 """
 
 import unicodedata
@@ -70,11 +70,13 @@ def compare(completion: str, source: str) -> Overlap:
     steps = _MOST // len(source)
     if len(completion) > steps * _STRIDE:
         return _count_by_hashes(completion, source)
-    for start in range(0, len(completion) - _BLOCK + 1, _STRIDE):
-        if completion[start : start + _BLOCK] in source:
+    is_shorter = len(completion) < len(source)
+    short, long = (completion, source) if is_shorter else (source, completion)
+    for start in range(0, len(short) - _BLOCK + 1, _STRIDE):
+        if short[start : start + _BLOCK] in long:
             break
     else:
-        return NONE  # as nearly always, and soon found
+        return NONE  # as nearly always, and soon found: whichever text the blocks are of
     try:
         return _count(_Passages(completion, source, steps), len(completion))
     except _TooLongError:

@@ -179,6 +179,8 @@ def spell_staleness(entry: Entry, on: date) -> str:
         return "copy undated"
     told = f"copy captured {entry.captured}" if entry.captured else f"text of {entry.effective}"
     days = (on - entry.as_of).days
+    if days < 0:
+        return f"{told} (later than {on})"
     return f"{told} (stale: {days} days)" if entry.is_stale(on) else f"{told} ({days} days old)"
 
 

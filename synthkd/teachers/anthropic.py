@@ -56,7 +56,7 @@ class AnthropicTeacher(ServedTeacher):
     prompt_caching: Lifetime | None = None
 
     @classmethod
-    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
+    def connect_all(cls, options: TeacherOptions, *, needs_key: bool = True) -> tuple[Self, ...]:
         """Return the teacher once for each address and key; nothing is sent yet.
 
         Keys are read from `options.key_variables`, by default ANTHROPIC_API_KEY; only
@@ -66,7 +66,9 @@ class AnthropicTeacher(ServedTeacher):
             ConfigError: A key is missing, or an option cannot be sent.
         """
         protocol = Protocol(_HOME, _VARIABLE, _find_mistakes, _headers)
-        return cls._connect_each(options, protocol, prompt_caching=options.prompt_caching)
+        return cls._connect_each(
+            options, protocol, needs_key=needs_key, prompt_caching=options.prompt_caching
+        )
 
     @property
     def defaults(self) -> Mapping[str, Json]:

@@ -50,7 +50,7 @@ class OpenAITeacher(ServedTeacher):
     api: Literal["chat", "responses"] = "chat"
 
     @classmethod
-    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
+    def connect_all(cls, options: TeacherOptions, *, needs_key: bool = True) -> tuple[Self, ...]:
         """Return the teacher once for each address and key; nothing is sent yet.
 
         Keys are read from `options.key_variables`, by default OPENAI_API_KEY; only OpenAI
@@ -61,7 +61,7 @@ class OpenAITeacher(ServedTeacher):
             ConfigError: A key is missing, or an option cannot be sent.
         """
         protocol = Protocol(_HOME, _VARIABLE, _find_mistakes, _headers)
-        return cls._connect_each(options, protocol, api=options.api)
+        return cls._connect_each(options, protocol, needs_key=needs_key, api=options.api)
 
     @property
     def provider(self) -> str:

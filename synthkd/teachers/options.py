@@ -199,20 +199,22 @@ class TeacherOptions(BaseModel):
             sample_index=sample_index,
         )
 
-    def connect_all(self) -> "Sequence[Teacher]":
+    def connect_all(self, *, needs_key: bool = True) -> "Sequence[Teacher]":
         """Return the teacher once per endpoint and key that share its work; as `connect`."""
         if self.provider == "openai":
             from synthkd.teachers.openai import OpenAITeacher
 
-            return OpenAITeacher.connect_all(self)
+            return OpenAITeacher.connect_all(self, needs_key=needs_key)
         if self.provider == "anthropic":
             from synthkd.teachers.anthropic import AnthropicTeacher
 
-            return AnthropicTeacher.connect_all(self)
+            return AnthropicTeacher.connect_all(self, needs_key=needs_key)
         return (self.connect(),)
 
-    def connect(self) -> Teacher:
+    def connect(self, *, needs_key: bool = True) -> Teacher:
         """Return the teacher, ready to be asked; nothing is sent yet.
+
+        Without `needs_key` it may be that only what it is can be told, such as its host.
 
         Raises:
             ConfigError: Its key or its folder is missing.
@@ -221,11 +223,11 @@ class TeacherOptions(BaseModel):
         if self.provider == "openai":
             from synthkd.teachers.openai import OpenAITeacher
 
-            return OpenAITeacher.connect(self)
+            return OpenAITeacher.connect(self, needs_key=needs_key)
         if self.provider == "anthropic":
             from synthkd.teachers.anthropic import AnthropicTeacher
 
-            return AnthropicTeacher.connect(self)
+            return AnthropicTeacher.connect(self, needs_key=needs_key)
         if self.provider == "vllm":
             from synthkd.teachers.local.vllm import VllmTeacher
 

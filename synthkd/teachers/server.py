@@ -77,12 +77,16 @@ class Server:
         return tuple({(server.url, server.key or None): server for server in servers}.values())
 
     @staticmethod
-    def find_pool_mistakes(servers: "Sequence[Server]", host: str | None) -> list[str]:
+    def find_pool_mistakes(
+        servers: "Sequence[Server]", host: str | None, *, needs_key: bool = True
+    ) -> list[str]:
         """Return what is wrong with servers that are to answer as one teacher, each thing once.
 
         Who serves a sample decides its rights: several hosts must be stated to be one, as `host`.
         """
-        mistakes = [mistake for server in servers for mistake in server.find_mistakes()]
+        mistakes = [
+            mistake for server in servers for mistake in server.find_mistakes(needs_key=needs_key)
+        ]
         hosts = dict.fromkeys(server.host for server in servers)
         if len(hosts) > 1 and host is None:
             mistakes.append(
@@ -109,12 +113,12 @@ class Server:
         home = urlsplit(self.home).hostname or ""
         return self.host == home or self.host.endswith(f".{home}")
 
-    def find_mistakes(self) -> list[str]:
+    def find_mistakes(self, *, needs_key: bool = True) -> list[str]:
         """Return what is wrong with the address and the key, one line each."""
         mistakes = []
         if problem := _find_problem(self.url):
             mistakes.append(f"base_url {problem}")
-        if self.is_home and not self.key:
+        if needs_key and self.is_home and not self.key:
             mistakes.append(
                 f"the environment variable {self.variable} is not set, so {self.host} refuses "
                 f"every request; export {self.variable}=..., or give the base_url of a server "

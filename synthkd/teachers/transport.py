@@ -172,16 +172,16 @@ class ServedTeacher:
     transport: Transport = field(repr=False, compare=False)
 
     @classmethod
-    def connect(cls, options: TeacherOptions) -> Self:
+    def connect(cls, options: TeacherOptions, *, needs_key: bool = True) -> Self:
         """Return the teacher at the first address with the first key.
 
         Raises:
             ConfigError: A key is missing, or an option cannot be sent.
         """
-        return cls.connect_all(options)[0]
+        return cls.connect_all(options, needs_key=needs_key)[0]
 
     @classmethod
-    def connect_all(cls, options: TeacherOptions) -> tuple[Self, ...]:
+    def connect_all(cls, options: TeacherOptions, *, needs_key: bool = True) -> tuple[Self, ...]:
         """Return the teacher once for each address and key; nothing is sent yet."""
         raise NotImplementedError
 
@@ -190,17 +190,19 @@ class ServedTeacher:
         cls,
         options: TeacherOptions,
         protocol: Protocol,
+        *,
+        needs_key: bool,
         **own: Any,  # noqa: ANN401 - the fields that a protocol adds
     ) -> tuple[Self, ...]:
         """Return the teacher once for each address and key, all of one endpoint."""
         variables = options.key_variables or (protocol.variable,)
         servers = Server.read_all(options.base_url, home=protocol.home, variables=variables)
-        mistakes = Server.find_pool_mistakes(servers, options.host)
+        mistakes = Server.find_pool_mistakes(servers, options.host, needs_key=needs_key)
         mistakes += [
             f"the environment variable {name} is not set, and key_variables names it; export "
             f"{name}=..., or leave it out"
             for name in options.key_variables
-            if not servers[0].is_home and not os.environ.get(name, "").strip()
+            if needs_key and not servers[0].is_home and not os.environ.get(name, "").strip()
         ]
         if mistakes := [*mistakes, *protocol.find_mistakes(options, servers)]:
             raise ConfigError(f"the teacher {options.model!r} cannot be asked:", mistakes)

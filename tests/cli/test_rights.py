@@ -544,3 +544,37 @@ def test_a_corpus_without_samples_is_not_said_to_be_judged(synthkd: Call, corpus
 
     assert "no rule objects (there are no samples)" in said.out
     assert "\x1b" not in said.out
+
+
+def test_rights_are_told_where_no_key_is_and_what_it_takes_to_run_after_them(
+    synthkd: Call, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    job.options["teacher"] = {"model": "openai/gpt-4o-2024-08-06"}
+    path = write(job)
+
+    checked = synthkd("rights", "check", path)
+    denied = synthkd("check", path)
+    reviewed = synthkd("check", path, "--set", "use.purpose=research")
+
+    assert (checked.code, denied.code, reviewed.code) == (3, 3, 2)
+    assert "NO_COMPETE:openai" in checked.out
+    assert "NO_COMPETE:openai" in reviewed.out
+    assert "OPENAI_API_KEY is not set" in reviewed.err
+    assert synthkd("run", path).code == 2
+
+
+@pytest.mark.parametrize(("model", "code"), [("openai/gpt-4o", 3), ("local/Qwen/Qwen3-8B", 0)])
+def test_an_import_needs_to_know_who_served_a_model_that_is_not_of_this_machine(
+    synthkd: Call, corpus: Path, tmp_path: Path, model: str, code: int
+) -> None:
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(json.dumps({"prompt": "say yes", "completion": "yes"}) + "\n")
+
+    said = synthkd(
+        "import", answers, "--corpus", corpus, "--license", "CC0-1.0", "--model", model,
+        "--fact", "personal_data=none", "--use", USE,
+    )  # fmt: skip
+
+    assert said.code == code, said.err
+    assert ("state --host" in said.err) == bool(code)

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from synthkd.corpus import batches, ledger
+from synthkd.corpus.closure import Wanted
 from synthkd.corpus.journal import pack
+from synthkd.corpus.samples import add_seeds
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.errors import BudgetError, ConfigError, TeacherError
 from synthkd.pipeline.asking import ask_plan
-from synthkd.records import Completion
+from synthkd.pipeline.erasing import erase
+from synthkd.records import Completion, Seed
 from synthkd.teachers.options import TeacherOptions
 from synthkd.teachers.standing import Standing, read_standing, standing_path
 from tests.corpus.builders import make_attempt
@@ -318,3 +321,28 @@ def test_an_online_run_asks_nothing_that_waits(
     asked = ask(corpus, options(emulator, mode="online"), [*TEXTS, "four"])
 
     assert (asked.answered, asked.waiting, len(loopback.requests)) == (1, 3, 1)
+
+
+def test_what_was_erased_while_it_waited_is_not_taken_in(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    path, teacher = tmp_path / "corpus.duckdb", options(emulator)
+    letter = "Aurelia Brandt of Ulm wrote about her invoice"
+    emulator.steps = ["in_progress"]
+    with open_corpus(path) as corpus:
+        add_seeds(corpus, [Seed("tickets", "1", {"message": letter})])
+        assert ask(corpus, teacher, ["one", letter, "three"]).waiting == 3
+    erase(path, Wanted("source", "tickets"), lambda _text: None, dry_run=False)
+
+    with open_corpus(path) as corpus:
+        assert ask(corpus, teacher, ["one", "three"]).waiting == 2
+        asked = ask(corpus, teacher, ["one", "three"])
+
+        assert (asked.answered, asked.waiting, asked.notes) == (2, 0, [])
+        assert all(text for _, text in answers(corpus, teacher, ["one", "three"]))
+        assert corpus.first("SELECT count(*) FROM store.attempts") == (2,)
+        # The numbers of the lines are those of the file that the provider has.
+        assert corpus.db.execute("SELECT line FROM store.batch_requests").fetchall() == [(1,), (3,)]
+        (batch_id,) = corpus.first("SELECT batch_id FROM store.batches")
+        assert sorted(batches.read_numbers(corpus, batch_id).values()) == [1, 3]
+    assert letter.encode() not in path.read_bytes()

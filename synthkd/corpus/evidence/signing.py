@@ -64,6 +64,7 @@ def read_signing_key(path: Path | None = None) -> SigningKey | None:
     if not named:
         return None
     _require_cryptography("signing")
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -71,7 +72,13 @@ def read_signing_key(path: Path | None = None) -> SigningKey | None:
         key = load_pem_private_key(Path(named).read_bytes(), password=None)
     except OSError as error:
         raise ConfigError(f"{named} cannot be read: {error.strerror}; nothing is signed.") from None
-    except (ValueError, TypeError) as error:
+    except TypeError:
+        raise ConfigError(
+            f"{named} is protected by a password, and synthkd asks for none; nothing is signed. "
+            f"Write the key without one, where only you read it: openssl pkey -in {named} -out "
+            "PLAIN.pem"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(_explain(named, "private", error)) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(_explain(named, "private", type(key).__name__))
@@ -86,6 +93,7 @@ def read_public_key(path: Path) -> PublicKey:
         MissingExtraError: `cryptography` is not installed.
     """
     _require_cryptography("checking a signature")
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -93,7 +101,7 @@ def read_public_key(path: Path) -> PublicKey:
         key = load_pem_public_key(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(_explain(path, "public", error)) from error
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(_explain(path, "public", type(key).__name__))

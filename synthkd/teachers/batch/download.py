@@ -81,6 +81,9 @@ class _Taking:
         self.standing = standing
         self.keep = keep
         self.lines = batches.read_lines(corpus, batch.batch_id)
+        self.numbers = batches.read_numbers(corpus, batch.batch_id)
+        # Lines of requests that were erased since come back all the same.
+        self.erased = max(batch.requests - len(self.lines), 0)
         self.kept = batches.read_kept(corpus, batch.batch_id)
         self.done: set[str] = set()
         self.taken = Taken()
@@ -103,6 +106,7 @@ class _Taking:
                     await self._take(result)
         finally:
             await self._flush()
+        strangers = max(strangers - self.erased, 0)
         counted = self.standing.answers or 0
         told = {
             f"{strangers} lines answer what was not asked, and were left out": strangers,
@@ -114,10 +118,10 @@ class _Taking:
 
     async def finish(self) -> None:
         """Give the requests without a line the reason for it."""
-        for number, (custom_id, key) in enumerate(self.lines.items(), start=1):
+        for custom_id, key in self.lines.items():
             if custom_id in self.done:
                 continue
-            refused = self.standing.refused.get(number)
+            refused = self.standing.refused.get(self.numbers[custom_id])
             self._fail(
                 key, refused or self.standing.reason, again=not refused and self.standing.again
             )

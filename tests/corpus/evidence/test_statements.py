@@ -120,6 +120,21 @@ def test_a_key_is_read_from_the_file_that_a_variable_names(
     assert open_statement(make(read_signing_key()), read_public_key(public)).is_known
 
 
+def test_a_key_behind_a_password_is_told_to_be_one(tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    path = tmp_path / "signing.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+
+    with pytest.raises(ConfigError, match="is protected by a password.*openssl pkey -in"):
+        read_signing_key(path)
+
+
 def test_another_kind_of_key_is_refused(tmp_path: Path) -> None:
     secret, public = write_pair(tmp_path, ec.generate_private_key(ec.SECP256R1()))
 
