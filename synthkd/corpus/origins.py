@@ -78,9 +78,10 @@ def read_rows(
 ) -> Mapping[tuple[str, str, str], Mapping[str, Json]]:
     """Return the rows of `seeds` (source id, seed id, version), by what tells each apart."""
     wanted = set(seeds)
+    # By their places: else what all rows say is read to find some, page after page.
     rows = corpus.db.execute(
-        "SELECT source_id, seed_id, version, fields FROM store.seeds "
-        "WHERE seed_id IN (SELECT unnest(?::VARCHAR[]))",
+        "SELECT source_id, seed_id, version, fields FROM store.seeds WHERE rowid IN ("
+        "SELECT rowid FROM store.seeds WHERE seed_id IN (SELECT unnest(?::VARCHAR[])))",
         [[seed_id for _, seed_id, _ in wanted]],
     ).fetchall()
     return {row[:3]: _parse(row[3]) for row in rows if row[:3] in wanted}

@@ -42,7 +42,7 @@ _HUB_LICENSES = frozenset({
     "mpl-2.0", "ms-pl", "ncsa", "ofl-1.1", "osl-3.0", "postgresql", "unlicense", "wtfpl",
     "zlib",
 })  # fmt: skip
-_COLUMNS = {
+COLUMNS = {  # of an export, and what stands in them
     "prompt": "the messages that the teacher was sent",
     "completion": "what it answered, as a message",
     "messages": "prompt and completion as one conversation",
@@ -88,20 +88,9 @@ def write_model_card(
     is_new, gold = student["base"] == "from_scratch", options.get("gold")
     is_told = (is_new and _has_own_tokenizer(options, made_from)) or _has_base(made_from)
     license_ = _agree(made_from, gold) if is_told else None
-    credits_, _ = read_credits(scope)
-    front = {
-        **_name_license(license_),
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["distillation", "synthkd"],
-    }
-    if _is_hub_id(student["base"], folder):
-        front |= {"base_model": student["base"], "base_model_relation": "finetune"}
-    if datasets := _find_datasets(credits_):
-        front["datasets"] = datasets
     card = render(
         "model_card.md.j2",
-        front=to_yaml(front),
+        front=to_yaml(_head_model_card(scope, license_, student["base"], folder)),
         name=name,
         student=student,
         start="random weights" if is_new else shorten(student["base"]),
@@ -158,7 +147,7 @@ def write_dataset_card(
         front=to_yaml(front),
         name=name,
         rows=rows,
-        columns={column: _COLUMNS.get(column, "") for column in columns},
+        columns={column: COLUMNS.get(column, "") for column in columns},
         teachers=list(dict.fromkeys(r["name"] for r in made_from if r["role"] == "teacher")),
         made_from=made_from,
         license=license_,
@@ -167,6 +156,22 @@ def write_dataset_card(
         **rights,
     )
     write_whole(path, card)
+
+
+def _head_model_card(scope: Scope, license_: str | None, base: str, folder: Path) -> dict[str, Any]:
+    """Return the front matter, as the hub reads it."""
+    credits_, _ = read_credits(scope)
+    front: dict[str, Any] = {
+        **_name_license(license_),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["distillation", "synthkd"],
+    }
+    if _is_hub_id(base, folder):
+        front |= {"base_model": base, "base_model_relation": "finetune"}
+    if datasets := _find_datasets(credits_):
+        front["datasets"] = datasets
+    return front
 
 
 def _tell_rights(scope: Scope, table: Table | None) -> dict[str, Any]:

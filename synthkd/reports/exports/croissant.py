@@ -19,6 +19,7 @@ from typing import Any
 import mlcroissant
 
 from synthkd.records import Json
+from synthkd.reports.cards import COLUMNS
 from synthkd.reports.credits import find_licenses
 from synthkd.reports.exports import write_json
 from synthkd.reports.exports.composition import Composition
@@ -51,20 +52,7 @@ _CONTEXT = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     **{name: f"cr:{name}" for name in _ABBREVIATED},
 }
-_TEXTS = {
-    "sample_id": "The id of the sample in its corpus.",
-    "source": "The source of the row that it was made from.",
-    "seed": "That row.",
-    "teacher": "Who answered.",
-    "licenses": "What it was made from came under these.",
-    "verdict": "What the last check of rights said of it.",
-    "rationale": "The reasoning in the completion.",
-    "answer": "The answer in the completion.",
-}
-_TURNS = {
-    "prompt": "The messages that the teacher was sent.",
-    "completion": "What it answered, as a message.",
-}
+_TURNS = frozenset({"prompt", "completion"})  # lists of messages
 _LISTS = frozenset({"licenses"})
 
 
@@ -220,12 +208,13 @@ def _describe_file(file: Path, folder: Path) -> dict[str, Json]:
 
 
 def _describe_column(name: str) -> dict[str, Json]:
+    told = {"description": COLUMNS[name]} if name in COLUMNS else {}
     if name in _TURNS:
         return {
             "@type": "cr:Field",
             "@id": f"{_ROWS}/{name}",
             "name": name,
-            "description": _TURNS[name],
+            **told,
             "isArray": True,
             "arrayShape": "-1",
             "subField": [
@@ -239,7 +228,6 @@ def _describe_column(name: str) -> dict[str, Json]:
                 for part in ("role", "content")
             ],
         }
-    told = {"description": _TEXTS[name]} if name in _TEXTS else {}
     return {"name": name, **told, **_field(name, name)}
 
 

@@ -35,7 +35,7 @@ SECTIONS = (
 def fill_california(known: Known) -> Sheet:
     """Return what is known of the twelve points."""
     sheet, sizes, student = Sheet(), known.sizes, known.scope.student
-    rows = [row for rows in known.sources.values() for row in rows]
+    rows = known.rows
     if rows:
         sheet.put("1", known.tell(rows), find_grade(rows))
         licenses = sorted({row["license"] for row in rows if not row["client"]})

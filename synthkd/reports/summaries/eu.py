@@ -127,8 +127,7 @@ def _tell_sources(sheet: Sheet, known: Known) -> None:
             if listed:
                 sheet.put(listed, known.tell(rows), find_grade(rows))
         elif known.all_kinds_known:
-            rest = [row for rows in known.sources.values() for row in rows]
-            sheet.put(asked, NO, find_grade(rest))
+            sheet.put(asked, NO, find_grade(known.rows))
         elif unsaid:
             sheet.note(asked, f"nobody said of {unsaid} sources what kind they are")
 
@@ -142,9 +141,8 @@ def _tell_users(sheet: Sheet, known: Known) -> None:
         for field in ("2.4.a", "2.4.b"):
             sheet.note(field, f"{len(rows)} sources are users' data; from which service, not said")
     elif known.all_kinds_known:
-        rest = [row for rows in known.sources.values() for row in rows]
         for field in ("2.4.a", "2.4.b"):
-            sheet.put(field, NO, find_grade(rest))
+            sheet.put(field, NO, find_grade(known.rows))
 
 
 def _tell_synthetic(sheet: Sheet, known: Known, told: Mapping[str, AboutModel]) -> None:
@@ -220,7 +218,7 @@ def describe(row: Row) -> str:
 
 
 def _tell_reservations(sheet: Sheet, known: Known) -> None:
-    rows = [row for rows in known.sources.values() for row in rows]
+    rows = known.rows
     counts = {
         words: sum(row["reserved"] == said for row in rows)
         for said, words in {

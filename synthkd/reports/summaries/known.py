@@ -39,6 +39,11 @@ class Known:
         return dict(found)
 
     @property
+    def rows(self) -> list[Row]:
+        """Where rows came from, of whatever kind."""
+        return [row for rows in self.sources.values() for row in rows]
+
+    @property
     def all_kinds_known(self) -> bool:
         """Whether there are sources, and somebody said of each what kind it is."""
         return bool(self.sources) and "" not in self.sources
@@ -84,7 +89,7 @@ class Known:
 
     @cached_property
     def sizes(self) -> Row:
-        """How many samples, tokens (as servers counted them), characters and bytes there are.
+        """How many samples, tokens (as servers counted them) and bytes of text there are.
 
         `uncounted` samples have no number of tokens.
         """

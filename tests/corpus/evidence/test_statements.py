@@ -125,13 +125,13 @@ def test_a_key_behind_a_password_is_told_to_be_one(tmp_path: Path) -> None:
     path = tmp_path / "signing.pem"
     path.write_bytes(
         key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
+            pem.Encoding.PEM,
+            pem.PrivateFormat.PKCS8,
+            pem.BestAvailableEncryption(b"secret"),
         )
     )
 
-    with pytest.raises(ConfigError, match="is protected by a password.*openssl pkey -in"):
+    with pytest.raises(ConfigError, match=r"is protected by a password.*openssl pkey -in"):
         read_signing_key(path)
 
 

@@ -151,15 +151,15 @@ CHANGES = {
         "store.seeds, row 'question 1\\?' of tickets: it is not the row that its version is of",
     ),
     "a-row-of-a-source-with-its-version": (
-        "INSERT INTO store.seeds (seed_id, source_id, version, fields) VALUES "
+        ("INSERT INTO store.seeds (seed_id, source_id, version, fields) VALUES "
         f"('question 1?', 'tickets', '{Seed('', '', {}).version}', '{{}}'); "
         f"UPDATE store.samples SET seed_version = '{Seed('', '', {}).version}' "
-        "WHERE seed_id = 'question 1?'",
+        "WHERE seed_id = 'question 1?'"),
         "store.samples, sample .*, seed: it is not the text",
     ),
     "answers-that-were-exchanged": (
-        "UPDATE store.samples SET answer = CASE seed_id WHEN 'question 1?' THEN 'answer 2' "
-        "ELSE 'answer 1' END WHERE seed_id IN ('question 1?', 'question 2?')",
+        ("UPDATE store.samples SET answer = CASE seed_id WHEN 'question 1?' THEN 'answer 2' "
+        "ELSE 'answer 1' END WHERE seed_id IN ('question 1?', 'question 2?')"),
         "store.samples, sample .*, answer: it is not the text",
     ),
     "a-reference": (
