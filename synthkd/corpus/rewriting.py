@@ -223,12 +223,12 @@ def _finish(path: Path, leftovers: Leftovers, release: Callable[[], None]) -> No
         fresh.replace(target)
         _sync(target.parent)
     release()
+    wipe(old)  # first, for the room that it takes
     for source, subject in leftovers.keys:
         destroy_key(path, source, subject)
     for draft, final in leftovers.publish.items():
         with suppress(FileNotFoundError):
             target.with_name(draft).replace(target.with_name(final))
-    wipe(old)
     for name in leftovers.wipe:
         wipe(target.with_name(name))
         wipe(path.with_name(name))

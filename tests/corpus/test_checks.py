@@ -12,7 +12,9 @@ from synthkd.corpus.checks import Check, judge_profiles, read_profiles
 from synthkd.corpus.samples import add_profile, replace_verdicts, select
 from synthkd.corpus.store import Corpus, open_corpus
 from synthkd.records import Contribution, Verdict
+from synthkd.rights.entries import Table
 from synthkd.rights.policy import read_policy
+from synthkd.rights.rules import Waiver
 from synthkd.rights.table import read_table
 from synthkd.rights.use import Use
 from synthkd.rights.verdicts import Severity
@@ -197,6 +199,38 @@ def test_old_checks_stay_and_the_same_one_is_not_written_twice(corpus: Corpus) -
     assert corpus.first("SELECT count(*) FROM store.checks") == (3,)
     events = corpus.db.execute("SELECT type FROM events").fetchall()
     assert events == [("check",)] * 3
+
+
+def test_other_terms_and_what_somebody_waived_are_events(corpus: Corpus) -> None:
+    add(corpus, "tickets", 1, FREE, LLAMA)
+    before = check(corpus)
+    waiver = Waiver(
+        rule="NAME_PREFIX:*", by="A. Person", reason="in writing", evidence_sha256="a" * 64,
+        expires=DAY,
+    )  # fmt: skip
+    policy = before.policy.model_copy(update={"waivers": (waiver,)})
+    known = read_table()
+    table = Table(
+        schema=known.version,
+        compiled=DAY.replace(year=2020),
+        channels=known.channels,
+        weights=known.weights,
+    )
+
+    write_checks(corpus, "check", [before])
+    profiles = read_profiles(corpus)
+    waived = judge_profiles(profiles, SOLD, policy, table, today=DAY)
+    write_checks(corpus, "check", [waived])
+
+    events = corpus.db.execute("SELECT type, payload FROM events ORDER BY seq").fetchall()
+    assert [kind for kind, _ in events] == ["check", "terms", "check", "waiver"]
+    assert json.loads(events[1][1]) == {"before": before.table.sha256, "now": table.sha256}
+    # Who it was stands in the policy, and in the check; the chain holds nobody's name.
+    assert json.loads(events[3][1]) == {
+        "codes": ["NAME_PREFIX:Llama"],
+        "evidence_sha256": ["a" * 64],
+    }
+    assert "A. Person" not in str(events)
 
 
 def test_what_is_kept_says_why_with_the_clause_and_its_age(corpus: Corpus) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from synthkd.corpus.evidence.canonical import seal, unseal
 from synthkd.errors import CorpusError
@@ -157,8 +158,25 @@ def destroy_key(corpus: Path, source: str, subject: str | None = None) -> list[s
     """
     keys = read_keys(corpus)
     gone = keys.destroy(source, subject)
-    keys.write()
+    if not gone:
+        return []
+    with _open(keys.path) as before:
+        keys.write()
+        # The file that held them has no name any more; its bytes are still on the disk.
+        before.write(bytes(os.fstat(before.fileno()).st_size))
+        before.flush()
+        os.fsync(before.fileno())
     return gone
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("r+b")
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be written ({error.strerror}); the keys there are as they were. "
+            "See to its rights."
+        ) from error
 
 
 def _locate(line: bytes) -> str:

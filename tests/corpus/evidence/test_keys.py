@@ -53,6 +53,17 @@ def test_a_key_that_was_destroyed_is_in_no_byte_of_the_file(tmp_path: Path) -> N
     assert destroy_key(corpus, "a", "x") == []
 
 
+def test_the_file_that_held_a_destroyed_key_is_overwritten(tmp_path: Path) -> None:
+    """A second name of the old file shows what became of its bytes."""
+    corpus = make_keys(tmp_path, ("a", ()), ("b", ()))
+    (tmp_path / "second-name").hardlink_to(keys_path(corpus))
+
+    destroy_key(corpus, "a")
+
+    assert (tmp_path / "second-name").read_bytes().strip(b"\0") == b""
+    assert len(json.loads(keys_path(corpus).read_bytes())["keys"]) == 1
+
+
 def test_with_a_source_go_the_keys_of_its_subjects(tmp_path: Path) -> None:
     corpus = make_keys(tmp_path, ("a", ()), ("a", ("x",)), ("b", ()))
 
