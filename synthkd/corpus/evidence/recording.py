@@ -165,8 +165,8 @@ def hash_record(record: str) -> str:
     return tagged_hash(_TAG, record.encode("utf-8", "surrogatepass"))
 
 
-def read_records(corpus: Corpus, sample_ids: Sequence[str]) -> dict[str, Recorded]:
-    """Return the last record of each of `sample_ids` that has one."""
+def read_records(corpus: Corpus, sample_ids: Sequence[str]) -> dict[str, list[Recorded]]:
+    """Return the records of each of `sample_ids` that has any, the last one last."""
     rows = corpus.db.execute(
         """
         SELECT record_hash, sample_id, record, salt FROM store.records
@@ -175,7 +175,10 @@ def read_records(corpus: Corpus, sample_ids: Sequence[str]) -> dict[str, Recorde
         """,
         [list(sample_ids)],
     ).fetchall()
-    return {row[1]: Recorded(*row) for row in rows}
+    found: dict[str, list[Recorded]] = {}
+    for row in rows:
+        found.setdefault(row[1], []).append(Recorded(*row))
+    return found
 
 
 class _Profiles:

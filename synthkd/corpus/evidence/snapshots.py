@@ -165,7 +165,8 @@ def _listing(corpus: Corpus, query: str, parameters: Sequence[object]) -> Iterat
 
 def _record(corpus: Corpus, keys: Keys, sample_ids: Sequence[str]) -> list[Recorded]:
     """Return the records of a page of samples, and write those that are new."""
-    known = recording.read_records(corpus, sample_ids)
+    versions = recording.read_records(corpus, sample_ids)
+    known = {sample_id: records[-1] for sample_id, records in versions.items()}
     records = [
         _renew(facts, keys, known.get(facts.sample_id))
         for facts in recording.read_facts(corpus, sample_ids)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from synthkd.corpus.evidence import recording
 from synthkd.corpus.evidence.keys import Keys, read_keys
@@ -31,7 +32,11 @@ _NOTES = {
 
 
 def check_texts(corpus: Corpus, report: Report) -> None:
-    """Hold every recorded sample against the last record of it, as far as keys are there."""
+    """Hold every recorded sample against its records, as far as keys are there.
+
+    The last one says how the sample is. Those before it are held against it as well, so that a
+    snapshot that was taken after a change does not hide it.
+    """
     try:
         keys = read_keys(corpus.path)
     except CorpusError as error:
@@ -47,10 +52,15 @@ def check_texts(corpus: Corpus, report: Report) -> None:
     for page in pages((key for (key,) in rows), _PAGE):
         facts = {each.sample_id: each for each in recording.read_facts(corpus, page)}
         records = recording.read_records(corpus, page)
-        done.look_up(records.values())
-        for sample_id, record in records.items():
+        done.look_up(chain.from_iterable(records.values()))
+        for sample_id, (*older, record) in records.items():
             if sample_id in facts:
-                counts[_compare(facts[sample_id], record, keys, done, report)] += 1
+                found = _compare(facts[sample_id], record, keys, done, report)
+                counts[found] += 1
+                for each in reversed(older):
+                    if found == "damaged":
+                        break
+                    found = _compare(facts[sample_id], each, keys, done, report)
             elif not record.salt:
                 counts["erased"] += 1
             else:

@@ -412,3 +412,13 @@ def test_a_free_block_that_was_never_written_is_no_damage(tmp_path: Path) -> Non
 def missing_blocks(path: Path) -> int:
     """Return how many blocks a corpus counts that its file has not."""
     return sum(each.is_missing for each in scan(path).bad)
+
+
+def test_a_snapshot_that_was_taken_after_a_change_does_not_hide_it(path: Path) -> None:
+    change(path, "UPDATE store.samples SET answer = 'another' WHERE seed_id = 'question 1?'")
+    with open_corpus(path) as corpus:
+        take_snapshot(corpus, "afterwards", EVERY)
+
+    found = verify(path)
+
+    assert [each.what for each in found.damages] == ["it is not the text that was recorded"]
