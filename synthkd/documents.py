@@ -29,8 +29,12 @@ def read_text(path: Path, what: str, name: str = "") -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name or path} cannot be read as {what}: {error}") from error
+    except OSError as error:
+        why = f"{error.strerror}; check the path and its rights"
+        raise ConfigError(f"{name or path} cannot be read as {what}: {why}") from error
+    except UnicodeDecodeError as error:
+        why = "it is not UTF-8 text; save it as such"
+        raise ConfigError(f"{name or path} cannot be read as {what}: {why}") from error
 
 
 def parse(text: str, name: str) -> Json:
