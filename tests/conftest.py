@@ -14,6 +14,9 @@ from tests.teachers.loopback import Loopback
 settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
+# Tests run side by side on all cores, on tiny models: more threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Every journal is synced, many times a test: on a slow disk that is most of the suite's time.
 # What a killed process leaves is the same in memory.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
