@@ -93,21 +93,18 @@ def command(
     if pipeline:
         project = read_project(pipeline, settings)
         told = project.pipeline
+        name, opening = told.name, open_pipeline(project, listener)
         rules = read_rules(told.rights, told.use, project.folder) if told.use else None
-        with (
-            open_pipeline(project, listener) as opened,
-            before_export(opened, rules, listener.say, only_kept=not everything),
-        ):
-            count = _write(opened, out, form, told.name, rules, only_kept=not everything)
-            seal(opened, out, form, only_kept=not everything, recipient=recipient)
-    elif corpus:
+    else:
+        assert corpus is not None  # noqa: S101 - one of them is given
+        name, opening = corpus.stem, open_all(corpus, write=True)
         rules = stated.read(Path.cwd(), listener.say)
-        with (
-            open_all(corpus, write=True) as opened,
-            before_export(opened, rules, listener.say, only_kept=not everything),
-        ):
-            count = _write(opened, out, form, corpus.stem, rules, only_kept=not everything)
-            seal(opened, out, form, only_kept=not everything, recipient=recipient)
+    with (
+        opening as opened,
+        before_export(opened, rules, listener.say, only_kept=not everything),
+    ):
+        count = _write(opened, out, form, name, rules, only_kept=not everything)
+        seal(opened, out, form, only_kept=not everything, recipient=recipient)
     click.echo(f"{out}: {count} samples")
 
 
@@ -124,10 +121,10 @@ def _write(
     from synthkd.pipeline.exporting import export
     from synthkd.rights.table import read_table
 
+    table = rules.table if rules else read_table()
     if form == "croissant":
-        table = rules.table if rules else read_table()
         return export_croissant(corpus, out, name=name, table=table, only_kept=only_kept)
-    return export(corpus, out, form, name=name, only_kept=only_kept)
+    return export(corpus, out, form, name=name, table=table, only_kept=only_kept)
 
 
 def _describe(

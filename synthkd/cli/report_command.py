@@ -25,14 +25,18 @@ def command(
     from synthkd.cli.terminal import Terminal
     from synthkd.pipeline import read_project
     from synthkd.pipeline.adhoc import open_all, open_pipeline
+    from synthkd.pipeline.rights import read_rules
     from synthkd.reports import write_report
 
     need_one(pipeline, corpus, also=("out",))
     if pipeline:
         project = read_project(pipeline, settings)
         path = out or project.corpus.parent / "report.html"
+        told = project.pipeline
+        rules = read_rules(told.rights, told.use, project.folder) if told.use else None
+        table = rules.table if rules else None
         with open_pipeline(project, Terminal()) as opened:
-            write_report(opened, project.pipeline.name, path)
+            write_report(opened, told.name, path, table=table)
     elif corpus:
         path = out or corpus.parent / "report.html"
         with open_all(corpus) as opened:

@@ -39,7 +39,7 @@ def export_croissant(
     """
     with needing("Croissant"):
         from synthkd.reports.exports.croissant import describe_dataset
-    count = export(corpus, out, "datasets", name=name, only_kept=only_kept)
+    count = export(corpus, out, "datasets", name=name, table=table, only_kept=only_kept)
     scope = of_kept(corpus) if only_kept else Scope(corpus, SELECTED)
     composition = read_composition(scope, name, table)
     columns = pq.read_schema(out / DATA).names

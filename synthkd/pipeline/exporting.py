@@ -21,6 +21,7 @@ from synthkd.corpus.samples import read_samples
 from synthkd.corpus.store import Corpus
 from synthkd.errors import ConfigError
 from synthkd.reports import write_dataset_card
+from synthkd.rights.entries import Table
 
 Form = Literal["jsonl", "parquet", "datasets"]
 
@@ -45,10 +46,19 @@ _SCHEMA = pa.schema(
 _PAGE = 1000  # rows written at a time
 
 
-def export(corpus: Corpus, out: Path, form: Form, *, name: str, only_kept: bool = True) -> int:
+def export(
+    corpus: Corpus,
+    out: Path,
+    form: Form,
+    *,
+    name: str,
+    table: Table | None = None,
+    only_kept: bool = True,
+) -> int:
     """Write the selected samples of `corpus` to `out` and a card beside them; return how many.
 
-    `datasets` makes a folder that `datasets.load_dataset(FOLDER)` reads.
+    `datasets` makes a folder that `datasets.load_dataset(FOLDER)` reads. The card looks terms
+    up in `table`.
 
     Raises:
         ConfigError: There is nothing to export, or `out` cannot be written.
@@ -66,7 +76,7 @@ def export(corpus: Corpus, out: Path, form: Form, *, name: str, only_kept: bool 
             write = _write_jsonl if form == "jsonl" else _write_parquet
             count = write(rows, out)
             card = _card_beside(out)
-        write_dataset_card(corpus, card, name=name, rows=count, columns=_SCHEMA.names)
+        write_dataset_card(corpus, card, name=name, rows=count, columns=_SCHEMA.names, table=table)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; name another.") from error
     return count
