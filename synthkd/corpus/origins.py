@@ -1,7 +1,7 @@
 """Origins: what a sample carries over of the rows it came from, and whom those are about."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -9,6 +9,8 @@ import msgspec
 from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.records import Json
+
+SeedKey = tuple[str, str, str]  # source id, seed id, version
 
 _PAGE = 1000  # subjects written at a time
 
@@ -73,18 +75,33 @@ def add_subjects(corpus: Corpus, source_id: str, subjects: Iterable[tuple[str, s
         )
 
 
-def read_rows(
-    corpus: Corpus, seeds: Iterable[tuple[str, str, str]]
-) -> Mapping[tuple[str, str, str], Mapping[str, Json]]:
-    """Return the rows of `seeds` (source id, seed id, version), by what tells each apart."""
-    wanted = set(seeds)
-    # By their places: else what all rows say is read to find some, page after page.
+def read_rows(corpus: Corpus, seeds: Iterable[SeedKey]) -> Mapping[SeedKey, Mapping[str, Json]]:
+    """Return the rows of `seeds`, by what tells each apart."""
+    wanted = dict.fromkeys(seeds)
+    if not wanted:
+        return {}
+    # They were written in this order, mostly: behind the first one the others are not sought.
+    first = corpus.first(
+        "SELECT rowid FROM store.seeds WHERE source_id = ? AND seed_id = ? AND version = ?",
+        list(next(iter(wanted))),
+    )
+    start = first[0] if first else 0
+    rows = _fetch(corpus, "rowid BETWEEN ? AND ?", [start, start + len(wanted) - 1], wanted)
+    if missing := wanted.keys() - rows.keys():
+        # By their places: else what all rows say is read to find some, page after page.
+        found = "SELECT rowid FROM store.seeds WHERE seed_id IN (SELECT unnest(?::VARCHAR[]))"
+        ids = [seed_id for _, seed_id, _ in missing]
+        rows |= _fetch(corpus, f"rowid IN ({found})", [ids], missing)
+    return rows
+
+
+def _fetch(
+    corpus: Corpus, which: str, values: Sequence[object], wanted: Container[SeedKey]
+) -> dict[SeedKey, Mapping[str, Json]]:
     rows = corpus.db.execute(
-        "SELECT source_id, seed_id, version, fields FROM store.seeds WHERE rowid IN ("
-        "SELECT rowid FROM store.seeds WHERE seed_id IN (SELECT unnest(?::VARCHAR[])))",
-        [[seed_id for _, seed_id, _ in wanted]],
+        f"SELECT source_id, seed_id, version, fields FROM store.seeds WHERE {which}", values
     ).fetchall()
-    return {row[:3]: _parse(row[3]) for row in rows if row[:3] in wanted}
+    return {key: _parse(row[3]) for row in rows if (key := row[:3]) in wanted}
 
 
 def _parse(fields: str) -> Mapping[str, Json]:

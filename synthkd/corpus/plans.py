@@ -17,7 +17,7 @@ from synthkd.corpus.rows import pages
 from synthkd.corpus.store import Corpus
 from synthkd.records import Request
 
-_PAGE = 1024  # asks written or read at a time
+_PAGE = 2048  # asks written or read at a time: as many as DuckDB reads at once
 
 
 class Ask(NamedTuple):

@@ -16,7 +16,7 @@ from synthkd.corpus.plans import Plan
 from synthkd.corpus.store import Corpus
 from synthkd.records import Json
 
-_PAGE = 1024  # slots read at a time
+_PAGE = 2048  # slots read at a time
 
 _STATE = (
     "slot, part, voice, source_id, seed_id, seed_version, reference, asked_key, request_key, "

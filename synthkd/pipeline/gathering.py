@@ -99,6 +99,7 @@ def read_slots(asking: Asking, generated: Generated) -> None:
         served = _read_served(corpus, page, links)
         origins = Origins(asking.materials, seeds)
         rows: list[dict[str, Any]] = []
+        taken: list[tuple[Slot, Made]] = []
         chains: list[ChainLink] = []
         judgements: list[Judgement] = []
         for slot in page:
@@ -111,17 +112,16 @@ def read_slots(asking: Asking, generated: Generated) -> None:
                 made = Made.of(slot, own)
                 row = _read_slot(slot, material, made, seeds[slot.seed])
                 said = Text(material.prompt.output.cut(slot.text), row["rationale"])
-                carried = origins.find(
+                origins.add(
                     row["sample_id"], slot.part, slot.seed, said, asked.get(slot.asked_key, ())
                 )
-                row |= {
-                    "teacher": asking.graph.voices[made.author].name,
-                    "profile_id": profiles.find(slot.part, carried, made, served[slot.slot]),
-                    "run_id": asking.run_id,
-                }
-                rows.append(row)
+                rows.append(row | {"run_id": asking.run_id})
+                taken.append((slot, made))
                 chains += _chain(row["sample_id"], slot, own)
                 judgements += _judge(asking, row["sample_id"], own, replies)
+        for row, (slot, made), carried in zip(rows, taken, origins.find(), strict=True):
+            row["teacher"] = asking.graph.voices[made.author].name
+            row["profile_id"] = profiles.find(slot.part, carried, made, served[slot.slot])
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]
         replace_chains(corpus, ids, chains, judgements)

@@ -8,13 +8,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from synthkd.corpus.origins import Shared, Shown, replace_origins
+from synthkd.corpus.origins import SeedKey, Shared, Shown, replace_origins
 from synthkd.corpus.store import Corpus
 from synthkd.pipeline.materials import Carried, Material
 from synthkd.records import Json, Message
 from synthkd.rights.overlap import band, compare, fold, fold_row
-
-SeedKey = tuple[str, str, str]  # source id, seed id, version
 
 
 class Text(NamedTuple):
@@ -40,53 +38,54 @@ class Origins:
         """Look among `rows`, which are those of the page's seeds."""
         self._materials, self._rows = materials, rows
         self._texts: dict[SeedKey, str] = {}
+        self._names: list[tuple[str, str, str]] = []  # of each pair, as `Shared` has them
+        self._pairs: list[tuple[str, str]] = []
+        # Of each sample its first pair, and the licenses of its row and of its examples.
+        self._made: list[tuple[int, str | None, Sequence[str | None]]] = []
         self._shared: list[Shared] = []
         self._shown: list[Shown] = []
 
-    def find(
+    def add(
         self, sample: str, part: int, seed: SeedKey, text: Text, asked: Sequence[Message] = ()
-    ) -> Carried:
-        """Return what a sample of the material `part` carries over, and note it.
+    ) -> None:
+        """Add a sample of the material `part` to the page.
 
         `asked` is what its teacher was asked with, where that may hold examples.
         """
         material, row = self._materials[part], self._rows[seed]
         folded = text.fold()
         source = fold_row(row, text.completion) if material.has_answers else self._fold(seed)
-        span = self._compare(sample, "seed", material.source, folded, source)
-        shown: tuple[tuple[str | None, int], ...] = ()
+        first = len(self._pairs)
+        self._names.append((sample, "seed", material.source))
+        self._pairs.append((folded, source))
+        shown: list[str | None] = []
         if material.examples is not None:
-            shown = self._find_shown(sample, material, folded, asked)
-        return Carried(material.facts.find_license(row), span, shown)
+            texts = defaultdict(list)
+            for origin in material.examples.find(asked):
+                texts[origin.own_license].append(origin.text)
+                self._shown.append(
+                    Shown(sample, material.shown_from, origin.seed_id, origin.from_sample_id)
+                )
+            shown = sorted(texts, key=str)
+            self._names += [(sample, "few_shot", material.examples.name)] * len(shown)
+            self._pairs += [(folded, "\n".join(texts[own])) for own in shown]
+        self._made.append((first, material.facts.find_license(row), shown))
+
+    def find(self) -> list[Carried]:
+        """Return what each sample of the page carries over, in the order they were added."""
+        found = compare(self._pairs)
+        self._shared = [Shared(*self._names[pair], *overlap) for pair, overlap in found.items()]
+        spans = {pair: band(overlap.max_span) for pair, overlap in found.items()}
+        carried = []
+        for pair, own, shown in self._made:
+            after = enumerate(shown, pair + 1)
+            brought = tuple((each, spans.get(place, 0)) for place, each in after) if shown else ()
+            carried.append(Carried(own, spans.get(pair, 0), brought))
+        return carried
 
     def write(self, corpus: Corpus, sample_ids: Sequence[str]) -> None:
-        """Write down what was noted of `sample_ids`, in place of what was known before."""
+        """Write down what was found of `sample_ids`, in place of what was known before."""
         replace_origins(corpus, sample_ids, self._shared, self._shown)
-
-    def _find_shown(
-        self, sample: str, material: Material, folded: str, asked: Sequence[Message]
-    ) -> tuple[tuple[str | None, int], ...]:
-        """Return the licenses of the examples shown, and how long a passage each brought."""
-        if material.examples is None:
-            return ()
-        texts = defaultdict(list)
-        for origin in material.examples.find(asked):
-            texts[origin.own_license].append(origin.text)
-            self._shown.append(
-                Shown(sample, material.shown_from, origin.seed_id, origin.from_sample_id)
-            )
-        name = material.examples.name
-        return tuple(
-            (own, self._compare(sample, "few_shot", name, folded, "\n".join(texts[own])))
-            for own in sorted(texts, key=str)
-        )
-
-    def _compare(self, sample: str, role: str, name: str, text: str, source: str) -> int:
-        overlap = compare(text, source)
-        if not overlap.max_span:
-            return 0
-        self._shared.append(Shared(sample, role, name, *overlap))
-        return band(overlap.max_span)
 
     def _fold(self, seed: SeedKey) -> str:
         if seed not in self._texts:

@@ -93,20 +93,21 @@ def read_answers(
 
     fingerprint = hashlib.sha256()
     for page in plan.answers():
-        rows = []
+        rows, answers = [], []
         origins = Origins(materials, read_rows(corpus, (answered.seed for answered in page)))
         for answered in page:
             if answered.text is not None and answered.text.strip():
                 prompt = materials[answered.part].prompt
                 row = _read(prompt, answered, answered.text)
                 said = Text(prompt.output.cut(answered.text), row["rationale"])
-                carried = origins.find(row["sample_id"], answered.part, answered.seed, said)
-                profile_id = find_profile(answered.part, carried, answered.served)
-                row |= {"teacher": teacher.name, "profile_id": profile_id}
-                rows.append({**row, "run_id": run_id})
+                origins.add(row["sample_id"], answered.part, answered.seed, said)
+                rows.append({**row, "teacher": teacher.name, "run_id": run_id})
+                answers.append(answered)
             elif failures is not None:
                 why = unanswered if answered.text is None else "the answer was empty"
                 generated.without[answered.seed_id] = failures.get(answered.request_key, why)
+        for row, answered, carried in zip(rows, answers, origins.find(), strict=True):
+            row["profile_id"] = find_profile(answered.part, carried, answered.served)
         add_samples(corpus, rows)
         ids = [row["sample_id"] for row in rows]
         origins.write(corpus, ids)
