@@ -156,7 +156,7 @@ class Judge:
         subject = Subject(part, sent, tier=find_tier(part, entries))
         said = [self._apply_rules(subject)]
         if not is_all:
-            said.append(self._refuse_unknown(part, "unknown_terms"))
+            said.append(self._refuse_unread(part, is_known=bool(entries)))
         is_served = is_hosted(entries) or (part.host != "" and not is_local(part.host))
         case = Case(part, self.use, self.policy, families, is_served)
         for entry in (*entries, *self._pass_on(part, entries, said)):
@@ -206,7 +206,7 @@ class Judge:
         of_license = replace(subject, license=license_id, classes=classes)
         said = [self._apply_rules(of_license)]
         if "unknown" in classes:
-            said.append(self._refuse_unknown(part, "unknown_licence", license_id))
+            said.append(self._refuse_unknown(part, license_id))
         return _unite(said)
 
     def _find_by_license(self, license_id: str) -> Entry | None:
@@ -225,20 +225,25 @@ class Judge:
                 obligations += [_owe(text, rule, subject) for text in rule.obligations]
         return Said(tuple(reasons), tuple(obligations))
 
-    def _refuse_unknown(self, part: Contribution, code: str, license_id: str = "") -> Said:
-        if code == "unknown_terms":
-            because = (
-                f"nobody has read the terms of {part.name!r} at {part.host!r}"
-                if part.host
-                else f"nobody stated who served {part.name!r}, whose terms bind, too; state --host"
-            )
-            return Said((_tell(part, code, Severity.of(self.policy.unknown.terms), because),))
+    def _refuse_unread(self, part: Contribution, *, is_known: bool) -> Said:
+        unknown = self.policy.unknown
+        severity = Severity.of(unknown.terms if is_known else unknown.model)
+        because = (
+            f"nobody has read the terms of {part.name!r} at {part.host!r}"
+            if part.host
+            else f"nobody stated who served {part.name!r}, whose terms bind, too; state --host"
+        )
+        return Said((_tell(part, "unknown_terms", severity, because),))
+
+    def _refuse_unknown(self, part: Contribution, license_id: str) -> Said:
         because = (
             f"nobody knows what {license_id} allows"
             if license_id not in {"", "NOASSERTION"}
             else "nobody knows under which license it is"
         )
-        return Said((_tell(part, code, Severity.of(self.policy.unknown.license), because),))
+        return Said(
+            (_tell(part, "unknown_licence", Severity.of(self.policy.unknown.license), because),)
+        )
 
     def _conclude(self, said: Iterable[Said], sources: tuple[str, ...]) -> Judgement:
         together = _unite(said)

@@ -40,12 +40,17 @@ Unsure = Literal["review", "deny"]
 
 
 class Unknown(BaseModel):
-    """What follows where a fact is missing: a person looks at it, or nothing goes."""
+    """What follows where a fact is missing: a person looks at it, or nothing goes.
+
+    `model` is for one of which nobody has read anything, `terms` for one of which some are read:
+    those of its weights, say, but not those of whoever serves it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     license: Unsure = "deny"
     terms: Unsure = "deny"
+    model: Unsure = "deny"
     territory: Unsure = "review"
     provider: Unsure = "review"
 

@@ -20,7 +20,7 @@ ledger: runs/shared.duckdb
 sources: [{{name: tickets, path: rows.jsonl, license: CC0-1.0, subject: customer}}]
 prompt: prompt.md
 few_shot: {{path: shots.jsonl, license: CC0-1.0, count: 1, by: fixed}}
-teacher: {{model: openai/m, base_url: "{url}/v1"}}
+teacher: {{model: openai/qwen3-32b, base_url: "{url}/v1"}}
 use: {{purpose: research, distribution: none}}
 """
 PROMPT = """\

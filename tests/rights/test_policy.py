@@ -57,7 +57,7 @@ def test_a_policy_adds_to_the_one_that_it_extends(tmp_path: Path) -> None:
     path = write(tmp_path, """
 name: acme
 extends: commercial-us
-unknown: {terms: review}
+unknown: {model: review}
 licenses: {LicenseRef-acme-house: permissive}
 rules:
   - {id: no-crawls, when: {kind: crawl}, verdict: deny, because: a rule of the house}
@@ -66,7 +66,7 @@ rules:
 
     policy = read_policy(path)
 
-    assert policy.unknown == base.unknown.model_copy(update={"terms": "review"})
+    assert policy.unknown == base.unknown.model_copy(update={"model": "review"})
     assert policy.selection == "review"
     assert len(policy.rules) == len(base.rules) + 1
     assert judge_for([seed(kind="crawl")], use(), policy).codes == ("no-crawls",)
