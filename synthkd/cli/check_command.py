@@ -25,7 +25,7 @@ def command(pipeline: str, settings: tuple[str, ...]) -> int:
     from synthkd.pipeline.gates import is_shut
     from synthkd.pipeline.preparation import require_keys
     from synthkd.pipeline.questions import foresee_rights
-    from synthkd.pipeline.refusing import find_stale
+    from synthkd.pipeline.refusing import find_notes
 
     project = read_project(pipeline, settings)
     work = prepare(project, asks=False)
@@ -34,7 +34,7 @@ def command(pipeline: str, settings: tuple[str, ...]) -> int:
     for material in work.materials:
         click.echo(f"{material.path}: {len(material.seeds)} rows, {material.facts.license}")
     foreseen = foresee_rights(project, work)
-    for note in dict.fromkeys(note for check in foreseen.values() for note in find_stale(check)):
+    for note in find_notes(foreseen.values()):
         click.echo(f"note: {note}", err=True)
     for name, check in foreseen.items():
         print_check(name, check, is_foreseen=True)

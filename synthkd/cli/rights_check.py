@@ -44,7 +44,7 @@ def command(
     from synthkd.errors import RightsError
     from synthkd.pipeline import read_project
     from synthkd.pipeline.questions import open_corpus_subject, open_pipeline_subject
-    from synthkd.pipeline.refusing import find_stale
+    from synthkd.pipeline.refusing import find_notes
     from synthkd.rights.verdicts import Severity
 
     if (pipeline is None) == (corpus is None):
@@ -60,7 +60,7 @@ def command(
         group = ""
         if subject.corpus:
             group = write_checks(subject.corpus, "check", list(checks.values()))
-    for note in dict.fromkeys(note for check in checks.values() for note in find_stale(check)):
+    for note in find_notes(checks.values()):
         click.echo(f"note: {note}", err=True)
     worst = max(check.verdict for check in checks.values())
     if as_json:

@@ -1,10 +1,12 @@
 """How checks read: in a line where a run goes on, and at length where it does not."""
 
+from collections.abc import Collection
+
 from synthkd.corpus.checks import Check
 from synthkd.records import Contribution
 from synthkd.rights.fixes import Fix, find_fixes
 from synthkd.rights.refusal import find_undeclared, spell_refusal
-from synthkd.rights.staleness import find_warnings
+from synthkd.rights.staleness import find_idle, find_stale
 from synthkd.rights.terms import spell_staleness
 from synthkd.rights.verdicts import Reason, Severity
 from synthkd.teachers.amounts import spell_count
@@ -45,14 +47,24 @@ def spell_age(check: Check, reason: Reason) -> str:
     return spell_staleness(entries[0], check.judge.day) if entries else ""
 
 
-def find_stale(check: Check) -> list[str]:
-    """Return which of the terms that were asked are old, and which waivers are over."""
+def find_notes(checks: Collection[Check]) -> list[str]:
+    """Return which of the terms that were asked are old, and which waivers waive nothing."""
+    if not checks:
+        return []
+    judges = [check.judge for check in checks]
     entries = {
         entry.id: entry
+        for check in checks
         for part in find_parts(check)
         for entry in check.judge.find_entries(part) or ()
     }
-    return find_warnings(entries.values(), check.judge.day, check.policy)
+    judgements = [
+        one for check in checks for one in (check.whole, *(each.judgement for each in check.judged))
+    ]
+    reasons = {reason for one in judgements for reason in one.reasons}
+    waivers = dict.fromkeys(waiver for judge in judges for waiver in judge.policy.waivers)
+    day = judges[0].day
+    return find_stale(entries.values(), day) + find_idle(waivers, reasons, day)
 
 
 def find_parts(check: Check) -> set[Contribution]:

@@ -18,16 +18,16 @@ def waive(reason: Reason, waivers: Sequence[Waiver], sources: Sequence[str], day
     if reason.waived_by or reason.code.startswith(_UNKNOWN):
         return reason
     for waiver in waivers:
-        is_meant = _names(waiver.rule, reason) and day <= waiver.expires
+        is_meant = is_named(waiver, reason) and day <= waiver.expires
         if is_meant and _covers(waiver.scope, reason, sources):
             return replace(reason, waived_by=waiver.by)
     return reason
 
 
-def _names(pattern: str, reason: Reason) -> bool:
-    """Say whether `pattern` names the rule or the code; a code does so for any reach."""
+def is_named(waiver: Waiver, reason: Reason) -> bool:
+    """Say whether `waiver` names the rule or the code; a code does so for any reach."""
     names = (reason.rule, reason.code, reason.code.removesuffix("(selection)"))
-    return any(is_any(name, (pattern,)) for name in names)
+    return any(is_any(name, (waiver.rule,)) for name in names)
 
 
 def _covers(scope: Scope, reason: Reason, sources: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from synthkd.errors import ConfigError
 from synthkd.rights.policy import SHIPPED, choose_policy, read_policy, read_waivers
-from synthkd.rights.staleness import find_warnings
+from synthkd.rights.staleness import find_idle, find_stale
 from synthkd.rights.table import read_table
 from synthkd.rights.verdicts import Severity
 from tests.rights.making import DAY, judge_for, model, seed, use
@@ -255,12 +255,28 @@ def test_what_is_old_is_told_and_changes_nothing(tmp_path: Path) -> None:
     policy = read_policy(waive(tmp_path, "NO_COMPETE:openai", expires="2026-11-01"))
     entries = [entry for entry in read_table().entries if entry.id in {"openai-api", "llama-3.1"}]
 
-    told = find_warnings(entries, DAY, policy)
+    told = find_stale(entries, DAY)
 
-    assert [line.partition(":")[0] for line in told] == [
-        "terms llama-3.1",
-        "terms openai-api",
-        "the waiver of NO_COMPETE",
-    ]
+    assert [line.partition(":")[0] for line in told] == ["terms llama-3.1", "terms openai-api"]
     assert "stale: 356 days" in told[1]
-    assert "over since 2026-11-01" in told[2]
+    assert find_idle(policy.waivers, (), DAY) == [
+        "the waiver of NO_COMPETE:openai by dpo@acme.example is over since 2026-11-01; it waives nothing"
+    ]
+
+
+def test_a_waiver_that_waives_nothing_is_told_with_what_stands(tmp_path: Path) -> None:
+    (misspelt,) = read_policy(waive(tmp_path, "NO_COMPTE:openai")).waivers
+    (meant,) = read_policy(waive(tmp_path, "NO_COMPETE:openai")).waivers
+    gpt = [model("gpt-4o", host="api.openai.com")]
+    standing = judge_for(gpt, use(), read_policy("commercial-us")).reasons
+    waived = judge_for(
+        gpt, use(), read_policy("commercial-us").model_copy(update={"waivers": (meant,)})
+    ).reasons
+
+    (told,) = find_idle([misspelt], standing, DAY)
+
+    assert told == (
+        "the waiver of NO_COMPTE:openai by dpo@acme.example waives nothing here; "
+        "what stands: NO_COMPETE:openai"
+    )
+    assert find_idle([meant], waived, DAY) == []
