@@ -207,6 +207,25 @@ def _join(judge: Judge, judged: Sequence[Judged], extra: tuple[Contribution, ...
     return Check(judge, tuple(judged), whole, extra)
 
 
+def read_learned(corpus: Corpus, name: str) -> list[Contribution]:
+    """Return what the newest student called `name` was made from, with what it learned."""
+    rows = corpus.db.execute(
+        """
+        WITH newest AS (
+            SELECT student_id FROM store.students WHERE name = ? ORDER BY created_at DESC LIMIT 1
+        )
+        SELECT profile_id FROM store.student_contributions SEMI JOIN newest USING (student_id)
+        UNION
+        SELECT profile_id FROM store.samples SEMI JOIN (
+            SELECT sample_id FROM store.student_samples SEMI JOIN newest USING (student_id)
+        ) USING (sample_id)
+        """,
+        [name],
+    ).fetchall()
+    made_from = _read_contributions(corpus, [profile_id for (profile_id,) in rows])
+    return list(dict.fromkeys(part for parts in made_from.values() for part in parts))
+
+
 def _read_contributions(
     corpus: Corpus, profile_ids: Iterable[str]
 ) -> Mapping[str, list[Contribution]]:

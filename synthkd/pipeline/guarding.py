@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthkd.corpus.checks import Check, read_profiles
+from synthkd.corpus.checks import Check, read_learned, read_profiles
 from synthkd.corpus.store import Corpus
 from synthkd.pipeline.foreseeing import (
     count_licenses,
@@ -32,6 +32,7 @@ from synthkd.pipeline.learners import (
     as_learner,
     describe_student,
     find_learners,
+    find_previous,
     write_contributions,
 )
 from synthkd.pipeline.lessons import lessons_from_samples
@@ -154,19 +155,24 @@ class Guard:
 
     def after_training(self, student: AnyStudent, student_id: str) -> None:
         """Write down what a student is made from besides the samples it learned."""
+        earlier = self.students[: self.students.index(student)]
         made_from = describe_student(
             student,
             self.folder,
             prompt=self.prompt,
             table=self.rules.table if self.rules else None,
-            earlier=self.students[: self.students.index(student)],
+            earlier=earlier,
         )
-        write_contributions(self.corpus, student_id, made_from)
+        previous = find_previous(student, self.folder, earlier)
+        if student.gold and previous:  # else its own samples tell
+            made_from = (*made_from, *read_learned(self.corpus, previous.name))
+        write_contributions(self.corpus, student_id, list(dict.fromkeys(made_from)))
 
     def _readers(self, rules: Rules) -> list[Learner]:
         """Return who learns from the teacher's samples, or what they are for where nobody does."""
-        students = [student for student in self.students if student.gold is None]
-        return find_learners(students, rules, self.folder, self.prompt)
+        learners = find_learners(self.students, rules, self.folder, self.prompt)
+        readers = [learner for learner in learners if not learner.gold]
+        return readers or find_learners((), rules, self.folder, self.prompt)
 
     def _learned(self, student: AnyStudent) -> Callable[[], Iterator[str]]:
         return lambda: lessons_from_samples(self.corpus, student).learned()

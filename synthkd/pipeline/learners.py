@@ -22,7 +22,8 @@ from synthkd.training import AnyStudent
 class Learner(NamedTuple):
     """A student: its use, and what it is made from besides the samples it learns.
 
-    One that learns `gold` rows learns no samples; the rows are in `extra`.
+    One that learns `gold` rows learns no samples, nor did any that it goes on from; the rows
+    are in `extra`.
     """
 
     name: str
@@ -49,7 +50,7 @@ def find_learners(
             describe_student(
                 student, folder, prompt=prompt, table=rules.table, earlier=students[:place]
             ),
-            gold=student.gold is not None,
+            gold=_learns_gold_alone(student, folder, students[:place]),
         )
         for place, student in enumerate(students)
     ]
@@ -99,15 +100,32 @@ def write_contributions(corpus: Corpus, student_id: str, made_from: Sequence[Con
             corpus.insert("store.student_contributions", [row])
 
 
+def find_previous(
+    student: AnyStudent, folder: Path, earlier: Sequence[AnyStudent]
+) -> AnyStudent | None:
+    """Return which of the students `earlier` in its pipeline `student` goes on from, if any."""
+    base = _name_base(student)
+    before = _find_earlier(base, folder, earlier) if base else None
+    return None if before is None else earlier[before]
+
+
+def _learns_gold_alone(student: AnyStudent, folder: Path, earlier: Sequence[AnyStudent]) -> bool:
+    if student.gold is None:
+        return False
+    before = find_previous(student, folder, earlier)
+    return before is None or _learns_gold_alone(before, folder, earlier[: earlier.index(before)])
+
+
 def _name_base(student: AnyStudent) -> str | None:
     return student.base if isinstance(student.base, str) else None
 
 
 def _find_root(student: AnyStudent, folder: Path, earlier: Sequence[AnyStudent]) -> str | None:
     """Return what `student` starts from, by way of all the students that it goes on from."""
-    base = _name_base(student)
-    before = _find_earlier(base, folder, earlier) if base else None
-    return base if before is None else _find_root(earlier[before], folder, earlier[:before])
+    before = find_previous(student, folder, earlier)
+    if before is None:
+        return _name_base(student)
+    return _find_root(before, folder, earlier[: earlier.index(before)])
 
 
 def _find_earlier(base: str, folder: Path, earlier: Sequence[AnyStudent]) -> int | None:

@@ -478,3 +478,49 @@ def test_a_student_that_learns_a_choice_is_judged_by_what_it_learns(job: Job) ->
     told = do(job, "train").said
 
     assert "rights: small: no rule objects (3 samples)" in told
+
+
+def test_gold_rows_do_not_wash_what_a_student_goes_on_from(job: Job) -> None:
+    pytest.importorskip("trl", reason="the training extra is not installed")
+    (job.folder / "gold.jsonl").write_text((job.folder / "rows.jsonl").read_text())
+    gold = {"path": "gold.jsonl", "license": "CC-BY-4.0"}
+    job.options["students"] = [
+        student("first"),
+        student("second", base="students/first", gold=gold),
+        student("third", base="students/second", gold=gold),
+        student("alone", gold=gold),
+    ]
+    project = job.read()
+    work = prepare(project)
+    assert work.rules
+    learners = find_learners(project.pipeline.students, work.rules, project.folder, work.prompt)
+    assert [each.gold for each in learners] == [False, False, False, True]
+
+    do(job, "generate", "train")
+
+    made = job.query(
+        "SELECT s.name, list(DISTINCT p.role ORDER BY p.role) FROM store.student_contributions "
+        "JOIN store.profiles p USING (profile_id) JOIN store.students s USING (student_id) "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    assert dict(made) == {
+        "second": ["prompt", "seed", "teacher"],
+        "third": ["prompt", "seed", "teacher"],
+        "alone": ["prompt", "seed"],
+    }
+
+
+def test_a_student_that_goes_on_with_gold_rows_is_held_to_the_first_ones_teacher(job: Job) -> None:
+    job.options["teacher"] = job.teacher("meta-llama/Llama-3.1-8B-Instruct")
+    (job.folder / "gold.jsonl").write_text((job.folder / "rows.jsonl").read_text())
+    gold = {"path": "gold.jsonl", "license": "CC-BY-4.0"}
+    job.options["students"] = [
+        student("llama-first"), student("second", base="students/llama-first", gold=gold)
+    ]  # fmt: skip
+
+    refused = refusal(job, "generate")
+
+    assert job.loopback.requests == []
+    assert "second" in refused
+    assert "NAME_PREFIX:Llama" in refused
+    assert "llama-first" not in refused
