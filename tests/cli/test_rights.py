@@ -578,3 +578,24 @@ def test_an_import_needs_to_know_who_served_a_model_that_is_not_of_this_machine(
 
     assert said.code == code, said.err
     assert ("state --host" in said.err) == bool(code)
+
+
+def test_papers_know_the_terms_of_the_project(synthkd: Call, job: Job) -> None:
+    added = synthkd(
+        "terms", "add", "acme", "--model", "acme/house-8b", "--license", "LicenseRef-acme",
+        "--url", "https://acme.example/terms", "--clause", "4.2: say where it comes from",
+        "--by", "Kim Doe", "--date", "2026-11-20", "--decision", "allow",
+        "--duty", "DISPLAY:Built with Acme@always", "--file", job.folder / "terms.yaml",
+    )  # fmt: skip
+    assert added.code == 0
+    job.options["teacher"] = job.teacher("acme/house-8b")
+    job.options["rights"] = {"terms": ["terms.yaml"]}
+    pipeline, out = write(job), job.folder / "out"
+
+    assert synthkd("generate", pipeline).code == 0
+    assert synthkd("export", pipeline, "--out", out, "--format", "datasets").code == 0
+    assert synthkd("report", pipeline, "--out", job.folder / "page.html").code == 0
+
+    for paper in (out / "README.md", job.folder / "page.html"):
+        assert "Built with Acme" in paper.read_text()
+        assert "Nobody has read the terms" not in paper.read_text()
