@@ -18,6 +18,8 @@ from synthkd.pipeline.refining import CRITIQUE_SHOWN, REVISE_SHOWN, Refining
 from synthkd.pipeline.sources import read_source, require_columns
 from synthkd.prompts import Prompt, read_prompt
 from synthkd.records import Request
+from synthkd.rights.entries import Table
+from synthkd.rights.terms import find_read
 from synthkd.teachers.budget import longest_completion, require_budget
 from synthkd.teachers.options import TeacherOptions
 
@@ -29,12 +31,14 @@ def arrange(
     prompt: Prompt | None,
     materials: Sequence[Material],
     mistakes: list[str],
+    table: Table | None = None,
     *,
     asks: bool = True,
 ) -> tuple[Graph | None, list[str]]:
     """Return the graph of `project`, if it has a teacher, and what a careful user wants to know.
 
-    What is not right is added to `mistakes`. Without a `prompt` only its teachers are met.
+    What is not right is added to `mistakes`; terms are looked up in `table`. Without a
+    `prompt` only its teachers are met.
     """
     if not project.teachers:
         return None, []
@@ -79,7 +83,7 @@ def arrange(
         judge if judge is not None else 0,
     )
     mistakes += _find_vain(graph, prompt) if prompt else []
-    return graph, meet(graph, mistakes, asks=asks)
+    return graph, meet(graph, mistakes, table, asks=asks)
 
 
 def add_examples(project: Project, prompt: Prompt, materials: Sequence[Material]) -> list[Material]:
@@ -205,8 +209,10 @@ def _has_limit(voice: Voice) -> bool:
     return longest_completion(Request((), "", "", defaults)) is not None
 
 
-def meet(graph: Graph, mistakes: list[str], *, asks: bool = True) -> list[str]:
-    """Connect every voice, asking nothing; return what is to be known of their terms.
+def meet(
+    graph: Graph, mistakes: list[str], table: Table | None = None, *, asks: bool = True
+) -> list[str]:
+    """Connect every voice, asking nothing; return whose terms `table` does not know.
 
     Where nobody `asks` them afterwards, keys need not be there.
     """
@@ -218,7 +224,8 @@ def meet(graph: Graph, mistakes: list[str], *, asks: bool = True) -> list[str]:
         except SynthkdError as error:
             mistakes.append(str(error).replace("\n", "\n  "))
             continue
-        if voice.describe(asker).terms == "unknown":
+        _, is_read = find_read(voice.describe(asker), table)
+        if not is_read:
             host = asker.teacher.host
             notes[voice.name, host] = (
                 f"nobody has recorded the terms of {voice.name} at {host}: samples are "

@@ -76,7 +76,9 @@ def prepare(project: Project, *, asks: bool = True) -> Work:
     if prompt:
         materials = _try(mistakes, add_examples, project, prompt, materials) or materials
     rules = _try(mistakes, _read_rules, project)
-    graph, notes = arrange(project, prompt, materials, mistakes, asks=asks)
+    graph, notes = arrange(
+        project, prompt, materials, mistakes, rules.table if rules else None, asks=asks
+    )
     mistakes += judge_lessons(project, graph) if graph else []
     if mistakes or not prompt:
         raise ConfigError(f"{project.file} cannot be run:", mistakes)
