@@ -20,7 +20,7 @@ from synthkd.errors import ConfigError
 from synthkd.prompts import Prompt
 from synthkd.records import Message, Seed, digest
 from synthkd.rights.facts import Facts
-from synthkd.rights.overlap import fold_row
+from synthkd.rights.folding import fold_row
 
 _WORD = re.compile(r"\w+")
 # Okapi BM25 with its usual constants (Robertson and Zaragoza 2009, doi:10.1561/1500000019).

@@ -12,7 +12,8 @@ from synthkd.corpus.origins import SeedKey, Shared, Shown, replace_origins
 from synthkd.corpus.store import Corpus
 from synthkd.pipeline.materials import Carried, Material
 from synthkd.records import Json, Message
-from synthkd.rights.overlap import band, compare, fold, fold_row
+from synthkd.rights.folding import fold, fold_row
+from synthkd.rights.overlap import band, compare
 
 
 class Text(NamedTuple):

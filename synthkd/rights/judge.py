@@ -236,14 +236,10 @@ class Judge:
         return Said((_tell(part, "unknown_terms", severity, because),))
 
     def _refuse_unknown(self, part: Contribution, license_id: str) -> Said:
-        because = (
-            f"nobody knows what {license_id} allows"
-            if license_id not in {"", "NOASSERTION"}
-            else "nobody knows under which license it is"
-        )
-        return Said(
-            (_tell(part, "unknown_licence", Severity.of(self.policy.unknown.license), because),)
-        )
+        is_named = license_id not in {"", "NOASSERTION"}
+        what = f"what {license_id} allows" if is_named else "under which license it is"
+        severity = Severity.of(self.policy.unknown.license)
+        return Said((_tell(part, "unknown_licence", severity, f"nobody knows {what}"),))
 
     def _conclude(self, said: Iterable[Said], sources: tuple[str, ...]) -> Judgement:
         together = _unite(said)

@@ -3,17 +3,17 @@
 A shared passage shows what was carried over, whatever was meant: whether a license reaches
 the sample, whether a duty to credit is owed, whether a text was memorised.
 
-Case and white space are no difference. A passage of 32 characters holds 16 bytes that begin
+Texts are compared as `fold` leaves them. A passage of 32 characters holds 16 bytes that begin
 at a multiple of 16: nearly all pairs of texts share none of those, which is soon found for
 many of them at once. The others are gone through, each on its own.
 """
 
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthkd.records import SPANS, Json
+from synthkd.records import SPANS
+from synthkd.rights.folding import SHORTEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     Hashes = npt.NDArray[np.uint64]
     Places = npt.NDArray[np.int64]
 
-SHORTEST = SPANS[1]  # characters; a shorter passage is nobody's expression
 _BLOCK = 12
 _STRIDE = SHORTEST - _BLOCK + 1
 _CELL = 8  # bytes
 _AT_ONCE = 1 << 17  # characters whose hashes are held at a time, in a processor's cache
 _MOST = 1 << 26  # characters gone through one by one; what takes more is hashed
 _MILLION = 1_000_000
-# ASCII in lower case, and a space for white space.
-_FOLDED = bytes(
-    ord(" " if chr(each).isspace() else chr(each).lower()) for each in range(128)
-).ljust(256)
 _TRUE = True  # what `bisect_left` finds the first of
 # Odd numbers of 64 bits, drawn once: what texts the hashes are of, nobody chose to fit them.
 _LEFT, _RIGHT, _MIX = 0x9E6C63D0876A9A47, 0xB3BFA6A3CF1E8F3D, 0xD6E8FEB86659FD93
@@ -81,33 +76,6 @@ def compare(pairs: Sequence[tuple[str, str]]) -> dict[int, Overlap]:
     return {place: overlap for place, overlap in found.items() if overlap != NONE}
 
 
-def fold(text: str) -> str:
-    """Return `text` without what is no difference: composition, white space, case."""
-    if text.isascii():
-        folded = text.encode().translate(_FOLDED).decode()
-    else:
-        folded = unicodedata.normalize("NFC", text).casefold()
-        if not folded.isprintable():  # it holds white space of other kinds
-            folded = " ".join(folded.split())
-    while "  " in folded:
-        folded = folded.replace("  ", " ")
-    return folded.strip()
-
-
-def fold_row(value: Json, but: str | None = None) -> str:
-    """Return all texts in `value`, which is JSON, as `fold` leaves them, but not `but` itself.
-
-    What is shared with it lies in one of them: no passage goes on from one to the next. One
-    that is too short to hold any is left out.
-    """
-    texts = [
-        fold(text)
-        for text in read_texts(value)
-        if (len(text) >= SHORTEST or not text.isascii()) and text != but
-    ]
-    return "\n".join(texts)
-
-
 def band(span: int) -> int:
     """Return `span`, in characters, rounded down to one of `SPANS`.
 
@@ -115,21 +83,6 @@ def band(span: int) -> int:
     (0, 32, 256, 512)
     """
     return SPANS[bisect_right(SPANS, span) - 1]
-
-
-def read_texts(value: Json) -> list[str]:
-    """Return every text in `value`, which is JSON, but not the names of its fields."""
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, (dict, list, tuple)):
-        return []
-    texts = []
-    for inner in value.values() if isinstance(value, dict) else value:
-        if isinstance(inner, str):
-            texts.append(inner)
-        else:
-            texts += read_texts(inner)
-    return texts
 
 
 def _find_near(pairs: Sequence[tuple[str, str]], places: Sequence[int]) -> list[int]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from synthkd.records import SPANS
 from synthkd.rights import overlap
-from synthkd.rights.overlap import NONE, SHORTEST, Overlap, band, compare, fold, fold_row
+from synthkd.rights.folding import SHORTEST, fold, fold_row
+from synthkd.rights.overlap import NONE, Overlap, band, compare
 
 SENTENCE = "the return of a lamp that came broken is paid for by us, always"
 FEW = st.sampled_from(["a", "ab", "abc", "ab \n", "aé漢"])
