@@ -17,10 +17,14 @@ from synthkd.rights.overlap import band, compare
 
 
 class Text(NamedTuple):
-    """What a student could learn of a sample: `rationale` where that is not in the completion."""
+    """What a student could learn of a sample: `rationale` where that is not in the completion.
+
+    `whole` is the answer as it stands in a row that holds it, before anything was cut off.
+    """
 
     completion: str
     rationale: str | None = None
+    whole: str | None = None
 
     def fold(self) -> str:
         """Return it as it is compared; no passage goes on from one part to the other."""
@@ -55,7 +59,7 @@ class Origins:
         """
         material, row = self._materials[part], self._rows[seed]
         folded = text.fold()
-        source = fold_row(row, text.completion) if material.has_answers else self._fold(seed)
+        source = fold_row(row, text.whole) if material.has_answers else self._fold(seed)
         first = len(self._pairs)
         self._names.append((sample, "seed", material.source))
         self._pairs.append((folded, source))

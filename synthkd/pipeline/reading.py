@@ -99,7 +99,8 @@ def read_answers(
             if answered.text is not None and answered.text.strip():
                 prompt = materials[answered.part].prompt
                 row = _read(prompt, answered, answered.text)
-                said = Text(prompt.output.cut(answered.text), row["rationale"])
+                cut = prompt.output.cut(answered.text)
+                said = Text(cut, row["rationale"], whole=answered.text)
                 origins.add(row["sample_id"], answered.part, answered.seed, said)
                 rows.append({**row, "teacher": teacher.name, "run_id": run_id})
                 answers.append(answered)

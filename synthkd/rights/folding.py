@@ -25,17 +25,17 @@ def fold(text: str) -> str:
 
 
 def fold_row(value: Json, but: str | None = None) -> str:
-    """Return all texts in `value`, which is JSON, as `fold` leaves them, but not `but` itself.
+    """Return all texts in `value`, which is JSON, as `fold` leaves them.
 
     What is shared with it lies in one of them: no passage goes on from one to the next. One
-    that is too short to hold any is left out.
+    that is too short to hold any is left out, and so is the last that is `but` itself: an
+    answer comes after what it answers, which may say the same.
     """
-    texts = [
-        fold(text)
-        for text in read_texts(value)
-        if (len(text) >= SHORTEST or not text.isascii()) and text != but
-    ]
-    return "\n".join(texts)
+    texts = read_texts(value)
+    if but in texts:
+        del texts[len(texts) - 1 - texts[::-1].index(but)]
+    long = (text for text in texts if len(text) >= SHORTEST or not text.isascii())
+    return "\n".join(fold(text) for text in long)
 
 
 def read_texts(value: Json) -> list[str]:

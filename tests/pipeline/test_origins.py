@@ -11,6 +11,7 @@ from synthkd.errors import ConfigError
 from synthkd.pipeline import prepare
 from synthkd.pipeline.importing import import_file
 from synthkd.pipeline.quoting import quote_pipeline
+from synthkd.prompts import read_prompt
 from synthkd.rights.facts import Facts
 from tests.pipeline.jobs import Job, Listening, last, say
 from tests.teachers.loopback import Asked, Loopback, Reply, chat
@@ -203,6 +204,7 @@ def test_an_import_is_measured_against_all_but_the_answer_itself(tmp_path: Path)
     rows = [
         {"id": "0", "prompt": f"Mend: {LONG}", "completion": f"It says={LONG}"},
         {"id": "1", "prompt": "Say it", "completion": LONG, "note": "of their page"},
+        {"id": "2", "prompt": LONG, "completion": LONG},
     ]
     write(tmp_path / "rows.jsonl", rows)
     with open_corpus(tmp_path / "corpus.duckdb") as corpus:
@@ -210,12 +212,26 @@ def test_an_import_is_measured_against_all_but_the_answer_itself(tmp_path: Path)
                     model="openai/gpt-4o", host="api.openai.com", run_id="run")  # fmt: skip
 
         assert corpus.db.execute("SELECT s.seed_id, max_span FROM store.overlaps "
-                                 "JOIN samples s USING (sample_id)").fetchall() == [
-            ("0", len(LONG))
+                                 "JOIN samples s USING (sample_id) ORDER BY ALL").fetchall() == [
+            ("0", len(LONG)), ("2", len(LONG))
         ]  # fmt: skip
         assert corpus.first("SELECT DISTINCT kind FROM contributions WHERE role = 'seed'") == (
             "licensed",
         )
+
+
+def test_an_answer_that_is_cut_is_no_source_of_itself(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [{"prompt": "Say it", "completion": f"{LONG}\nQ: next?"}])
+    (tmp_path / "ask.md").write_text(
+        '---\nlicense: CC0-1.0\ninputs: [prompt]\noutput: {kind: text, stop: ["\\nQ:"]}\n---\n# user\n{{ prompt }}\n'
+    )
+    with open_corpus(tmp_path / "corpus.duckdb") as corpus:
+        import_file(corpus, tmp_path / "rows.jsonl", facts=Facts(license="MIT"), host="",
+                    model="openai/gpt-4o", run_id="run",
+                    prompt=read_prompt(tmp_path / "ask.md"))  # fmt: skip
+
+        assert corpus.first("SELECT answer FROM samples") == (LONG,)
+        assert corpus.first("SELECT count(*) FROM store.overlaps") == (0,)
 
 
 def test_a_chat_that_is_imported_is_measured_against_what_came_before(tmp_path: Path) -> None:
