@@ -57,6 +57,16 @@ def check_rows(corpus: Corpus, report: Report) -> None:
     report.checked["rows"] = count
 
 
+def check_prompts(corpus: Corpus, report: Report) -> None:
+    """Work out the version of every prompt anew: it is a hash of its text."""
+    rows = corpus.db.execute("SELECT prompt_version, name, text FROM store.prompts").fetchall()
+    for version, name, text in rows:
+        if hashlib.sha256(text.encode()).hexdigest() != version:
+            where = f"store.prompts, prompt {name} {version[:16]}"
+            report.damages.append(Damage(where, "it is not the text that its version is of"))
+    report.checked["prompts"] = len(rows)
+
+
 def check_profiles(corpus: Corpus, report: Report) -> None:
     """Work out the id of every set of contributions anew: it is a hash of them."""
     names = [field.name for field in fields(Contribution)]

@@ -19,6 +19,7 @@ from synthkd.corpus.evidence.agreement import check_agreement
 from synthkd.corpus.evidence.answers import (
     check_answers,
     check_profiles,
+    check_prompts,
     check_requests,
     check_rows,
 )
@@ -108,6 +109,7 @@ def verify_corpus(path: Path, *, public: PublicKey | None = None, head: str = ""
             check_rows(corpus, report)
             check_answers(corpus, report)
             check_profiles(corpus, report)
+            check_prompts(corpus, report)
             _check_events(corpus, report, head)
             check_agreement(corpus, report)
             _check_records(corpus, report)

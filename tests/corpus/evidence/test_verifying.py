@@ -70,7 +70,7 @@ def test_a_whole_corpus_is_found_whole(path: Path) -> None:
     assert report.is_whole
     assert report.checked == {
         "bytes": path.stat().st_size, "requests": 5, "rows": 5, "attempts": 5, "profiles": 1,
-        "events": 4, "records": 5, "snapshots": 2, "texts": 5,
+        "prompts": 0, "events": 4, "records": 5, "snapshots": 2, "texts": 5,
     }  # fmt: skip
     assert [note.rpartition(" is not signed")[0] for note in report.notes] != []
 
@@ -145,6 +145,10 @@ CHANGES = {
     "a-rationale": (
         "UPDATE store.samples SET rationale = 'because' WHERE seed_id = 'question 1?'",
         "store.samples, sample .*, rationale: it is not the text",
+    ),
+    "a-prompt": (
+        "INSERT INTO store.prompts VALUES (repeat('0', 64), 'ask.md', 'MIT', 'another text')",
+        "store.prompts, prompt ask.md 0+: it is not the text that its version is of",
     ),
     "a-row-of-a-source": (
         "UPDATE store.seeds SET fields = '{}' WHERE seed_id = 'question 1?'",
