@@ -89,24 +89,25 @@ class Bound:
 
         `asked` is what the last check asks for; None where there was none.
         """
-        told = {(each.kind, each.value): each.source for each in asked or ()}
+        told = [(each.kind, each.value, each.source) for each in asked or ()]
         found: dict[tuple[str, str, str], dict[str, str]] = {}
         for entry in self.entries:
             for duty in entry.duties:
                 key = (duty.kind, duty.value, _MOMENTS[duty.when])
                 found.setdefault(key, {})[entry.id] = entry.url
         known = {key[:2] for key in found}
-        for (kind, value), source in told.items():
+        for kind, value, source in told:
             if (kind, value) not in known:
                 shown = "" if kind == _CLIENT_ONLY else withhold(value)
                 found.setdefault((kind, shown, _THIS), {})[withhold(source)] = ""
+        is_told = {each[:2] for each in told}
         return [
             Owed(
                 kind,
                 value,
                 sources,
                 when,
-                None if asked is None else when == _THIS or (kind, value) in told,
+                None if asked is None else when == _THIS or (kind, value) in is_told,
             )
             for (kind, value, when), sources in sorted(found.items())
         ]

@@ -11,9 +11,11 @@ from synthkd.corpus.samples import select
 from synthkd.errors import ConfigError
 from synthkd.records import Contribution
 from synthkd.reports.notices import Noticed, write_notice
+from synthkd.reports.owed import Bound
 from synthkd.reports.scope import Scope, of_kept, of_student
 from synthkd.reports.texts import COMMON, find_text
 from synthkd.rights.table import read_table
+from synthkd.rights.verdicts import Obligation
 from tests.reports.building import Building
 from tests.reports.judging import (
     ACME,
@@ -160,6 +162,15 @@ def test_a_notice_tells_which_duties_the_last_check_asks_for(
     assert re.search(r"NAME_PREFIX Llama.*; asked for by the last check", told)
     assert re.search(r"PASS_LICENCE.*; not asked for by it", told)
     assert "No policy" not in told
+
+
+def test_a_duty_that_two_licenses_ask_for_is_told_of_both() -> None:
+    asked = [Obligation("ATTRIBUTION", "", each) for each in ("CC-BY-4.0", "CC-BY-SA-4.0")]
+
+    (owed,) = Bound((), (), (), TODAY).owed(asked)
+
+    assert set(owed.sources) == {"CC-BY-4.0", "CC-BY-SA-4.0"}
+    assert owed.is_asked
 
 
 def test_a_text_comes_from_beside_the_pipeline(building: Building, tmp_path: Path) -> None:
