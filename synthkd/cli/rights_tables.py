@@ -65,6 +65,7 @@ def describe_check(check: Check) -> dict[str, Any]:
             }
             for reason, samples in check.reasons
         ],
+        "waived": [{"code": code, "by": by} for code, by in check.waived],
         "obligations": [asdict(each) for each in check.obligations],
         "sources": {
             source: {str(verdict): count for verdict, count in counts.items()}

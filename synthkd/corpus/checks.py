@@ -138,6 +138,17 @@ class Check:
         counted = (Counted(reason, samples[code]) for code, reason in first.items())
         return tuple(sorted(counted, key=lambda each: (-each[0].severity, -each[1], each[0].code)))
 
+    @cached_property
+    def said(self) -> frozenset[Reason]:
+        """Every reason that was found, waived or not."""
+        judgements = [self.whole, *(each.judgement for each in self.judged)]
+        return frozenset(reason for one in judgements for reason in one.reasons)
+
+    @property
+    def waived(self) -> tuple[tuple[str, str], ...]:
+        """The codes of what would stand, had nobody waived it, each with who did."""
+        return tuple(sorted({(each.code, each.waived_by) for each in self.said if each.waived_by}))
+
     @property
     def obligations(self) -> tuple[Obligation, ...]:
         """What is owed by whoever uses all of them."""

@@ -31,6 +31,8 @@ def spell_check(check: Check) -> str:
         more = len(standing) - _TOLD
         told += "; " + ", ".join([*named, *([f"{more} more"] if more > 0 else [])])
     owed = sorted({str(each) for each in check.obligations})
+    if check.waived:
+        told += "; waived: " + ", ".join(f"{code} by {by}" for code, by in check.waived)
     return told + ")" + (f"; owed: {', '.join(owed)}" if owed else "")
 
 
@@ -58,10 +60,7 @@ def find_notes(checks: Collection[Check]) -> list[str]:
         for part in find_parts(check)
         for entry in check.judge.find_entries(part) or ()
     }
-    judgements = [
-        one for check in checks for one in (check.whole, *(each.judgement for each in check.judged))
-    ]
-    reasons = {reason for one in judgements for reason in one.reasons}
+    reasons = {reason for check in checks for reason in check.said}
     waivers = dict.fromkeys(waiver for judge in judges for waiver in judge.policy.waivers)
     day = judges[0].day
     return find_stale(entries.values(), day) + find_idle(waivers, reasons, day)

@@ -55,6 +55,10 @@ def spell_refusal(
         more = f", {len(undeclared) - _NAMED:,} more" if len(undeclared) > _NAMED else ""
         named = ", ".join(undeclared[:_NAMED]) + more
         lines.append(f"  facts that nobody stated: {len(undeclared):,} ({named})")
+    if any(reason.code.startswith("unknown_terms") for reason, _ in told):
+        lines.append(
+            "  terms that you have read can be recorded: synthkd terms add, and --terms FILE"
+        )
     if fixes:
         lines.append("  what would change that, by judging again (the cheapest first):")
         lines += [f"    - {spell_fix(fix, samples)}" for fix in fixes]

@@ -599,3 +599,35 @@ def test_papers_know_the_terms_of_the_project(synthkd: Call, job: Job) -> None:
     for paper in (out / "README.md", job.folder / "page.html"):
         assert "Built with Acme" in paper.read_text()
         assert "Nobody has read the terms" not in paper.read_text()
+
+
+def test_what_only_a_waiver_lets_pass_is_told(synthkd: Call, generate: Call, corpus: Path) -> None:
+    waivers = corpus.with_name("waivers.yaml")
+    waivers.write_text(
+        "- {rule: unheard, by: kim@acme.example, reason: r, evidence_sha256: '" + "0" * 64
+        + "', expires: 2100-01-01}\n"
+        "- {rule: 'NAME_PREFIX:*', by: dpo@acme.example, reason: r, evidence_sha256: '" + "0" * 64
+        + "', expires: 2100-01-01}\n"
+    )  # fmt: skip
+    assert generate(model="meta-llama/Llama-3.1-8B-Instruct").code == 0
+    words = ("rights", "check", "--corpus", corpus, "--use", f"{USE},name=acme")
+
+    stands = synthkd(*words)
+    passes = synthkd(*words, "--waivers", waivers)
+    told = json.loads(synthkd(*words, "--waivers", waivers, "--json").out)
+
+    assert (stands.code, passes.code) == (3, 0)
+    assert "waived" not in stands.out
+    assert "; waived: NAME_PREFIX:Llama by dpo@acme.example" in passes.out
+    assert "waiver of unheard by kim@acme.example waives nothing here; what stands:" in passes.err
+    assert told["waived"] == [{"code": "NAME_PREFIX:Llama", "by": "dpo@acme.example"}]
+
+
+def test_a_model_that_nobody_read_is_refused_with_how_to_record_its_terms(
+    generate: Call, loopback: Loopback
+) -> None:
+    said = generate("--use", "purpose=research", model="acme/secret")
+
+    assert said.code == 3
+    assert loopback.requests == []
+    assert "terms that you have read can be recorded: synthkd terms add" in said.err
