@@ -18,7 +18,8 @@ def read_stated(entry_id: str, given: dict[str, Any]) -> tuple[Layer, dict[str, 
     source = given["from_card"]
     model = given["models"][0] if given["models"] else ""
     card = read_metadata(source, model) if source else Metadata(())
-    mistakes = _find_missing(given, card)
+    mistakes = ["the id is empty; name the entry"] if not entry_id.strip() else []
+    mistakes += _find_missing(given, card)
     decision = _read_decision(given["decision"], mistakes)
     duties = [_read_duty(text, mistakes) for text in given["duties"]]
     if mistakes:
@@ -57,6 +58,9 @@ def _find_missing(given: dict[str, Any], card: Metadata) -> list[str]:
         "--by": given["by"] or (is_card and not given["decision"]),
     }
     missing = [f"{option} is missing; say it" for option, told in needed.items() if not told]
+    for option, named in (("--model", given["models"]), ("--host", given["hosts"])):
+        if not all(name.strip() for name in named):
+            missing.append(f"{option} is empty; name what the terms are about")
     if bool(given["models"] or card.names) == bool(given["hosts"]):
         missing.append("say either --model, for weights, or --host, for who serves models")
     return missing

@@ -179,7 +179,7 @@ def _find_starts(corpus: Corpus, wanted: Wanted) -> list[str]:
         "source": ("source_id", ("sources", "seeds", "samples", "shown")),
         "subject": ("subject", ("subjects",)),
     }[wanted.kind]
-    known = " UNION ".join(f"SELECT {column} FROM store.{table}" for table in tables)
+    known = " UNION ".join(f"SELECT DISTINCT {column} FROM store.{table}" for table in tables)
     names = [name for (name,) in corpus.db.execute(known).fetchall()]
     if wanted.name not in names:
         raise ConfigError(_explain_unknown(corpus, wanted, names))

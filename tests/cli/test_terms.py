@@ -160,3 +160,21 @@ def test_a_broken_file_is_told_with_its_lines(synthkd: Call, own: Path) -> None:
     assert said.code == 2
     assert f"{own}:2: " in said.err
     assert "did you mean 'weights'?" in said.err
+
+
+@pytest.mark.parametrize(
+    ("entry_id", "named", "told"),
+    [
+        ("", ("--model", "a/b"), "the id is empty; name the entry"),
+        ("acme", ("--model", " "), "--model is empty; name what the terms are about"),
+        ("acme", ("--host", ""), "--host is empty; name what the terms are about"),
+    ],
+)
+def test_terms_of_nothing_are_not_written(
+    add: Call, own: Path, entry_id: str, named: tuple[str, str], told: str
+) -> None:
+    said = add(entry_id, *named, "--decision", "allow")
+
+    assert said.code == 2
+    assert told in said.err
+    assert not own.exists()
