@@ -1,6 +1,7 @@
 """What a public summary is filled with, how each line is known, and what is left open."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,19 @@ from synthkd.reports.scope import of_kept, of_student
 from synthkd.reports.summaries import FORMS, Answers, Summary, read_answers, summarize
 from synthkd.reports.summaries.eu_form import SECTIONS
 from synthkd.rights.table import read_table
-from tests.reports.building import Building
-from tests.reports.judging import ACME, BASE, HELP, JUDGE, LLAMA, MINE, OWN, TODAY, found, make
+from tests.reports.building import PROMPT, Building
+from tests.reports.judging import (
+    ACME,
+    BASE,
+    HELP,
+    JUDGE,
+    LLAMA,
+    MINE,
+    OWN,
+    TODAY,
+    found,
+    make,
+)
 
 # The ids by which the fields of the template are counted, as reviewers of summaries do.
 TEMPLATE = (
@@ -218,3 +230,23 @@ def test_hostile_answers_stay_text(building: Building) -> None:
     assert "<script>" not in told
     assert "\n# heading" not in told
     assert "\x1b" not in told
+
+
+def test_weights_whose_terms_were_read_are_on_the_market_wherever_they_are_served(
+    building: Building,
+) -> None:
+    elsewhere = replace(LLAMA, terms="unknown", license="NOASSERTION", host="api.acme.example")
+    make(building, OWN, elsewhere, count=1)
+
+    told = texts(sum_up(building), "2.5.c")
+
+    assert "stands here because terms for it are published" in told
+
+
+def test_a_source_with_rows_of_several_licenses_is_one_source(building: Building) -> None:
+    make(building, OWN, MINE, count=1)
+    building.sample(
+        ["another"], contributions=(replace(OWN, license="MIT"), PROMPT, MINE), source="own"
+    )
+
+    assert "1 sources of which nobody said" in texts(sum_up(building), "3.1.c")

@@ -1,6 +1,6 @@
 """What a corpus knows of the fields of the public summary of training content."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from synthkd.reports.facts import Row
@@ -9,7 +9,7 @@ from synthkd.reports.summaries.answers import AboutModel, Answers
 from synthkd.reports.summaries.fields import NO, YES, Sheet
 from synthkd.reports.summaries.known import GENERATING, SELECTING, Known, find_grade
 from synthkd.reports.writing import shorten
-from synthkd.rights.terms import find_entries
+from synthkd.rights.terms import find_read
 
 _BILLION, _TRILLION = 10**9, 10**12
 _TEXT = "text"
@@ -108,6 +108,11 @@ def _tell_size(sheet: Sheet, known: Known) -> None:
     )
 
 
+def _count(rows: Iterable[Row]) -> int:
+    """Return how many sources `rows` are of: one whose rows have licenses of their own has more."""
+    return len({row["name"] for row in rows})
+
+
 def _find_band(tokens: int) -> str:
     if tokens < _BILLION:
         return "Less than 1 billion tokens"
@@ -117,7 +122,7 @@ def _find_band(tokens: int) -> str:
 
 
 def _tell_sources(sheet: Sheet, known: Known) -> None:
-    unsaid = len(known.sources.get("", []))
+    unsaid = _count(known.sources.get("", []))
     for kinds, asked, modality, listed in _KINDS:
         rows = [row for kind in kinds for row in known.sources.get(kind, [])]
         if rows:
@@ -138,8 +143,9 @@ def _tell_users(sheet: Sheet, known: Known) -> None:
     if rows:
         sheet.put("2.4.c", known.tell(rows), find_grade(rows))
         sheet.put("2.4.d", _TEXT, "recorded")
+        note = f"{_count(rows)} sources are users' data; from which service, not said"
         for field in ("2.4.a", "2.4.b"):
-            sheet.note(field, f"{len(rows)} sources are users' data; from which service, not said")
+            sheet.note(field, note)
     elif known.all_kinds_known:
         for field in ("2.4.a", "2.4.b"):
             sheet.put(field, NO, find_grade(known.rows))
@@ -183,7 +189,8 @@ def _tell_maker(sheet: Sheet, known: Known, row: Row, about: AboutModel) -> str:
 
     It is on the market if somebody read terms of it, unless a person says otherwise.
     """
-    is_public = bool(find_entries(as_contribution(row), known.table))
+    entries, _ = find_read(as_contribution(row), known.table)
+    is_public = bool(entries)
     is_on_market = about.on_market == YES if about.on_market else is_public
     field = "2.5.c" if is_on_market else "2.5.d"
     sheet.put(field, f"{row['role'].capitalize()}: {describe(row)}", "recorded")
@@ -220,7 +227,7 @@ def describe(row: Row) -> str:
 def _tell_reservations(sheet: Sheet, known: Known) -> None:
     rows = known.rows
     counts = {
-        words: sum(row["reserved"] == said for row in rows)
+        words: _count(row for row in rows if row["reserved"] == said)
         for said, words in {
             "yes": "sources whose rights are reserved",
             "no": "sources without a reservation",
