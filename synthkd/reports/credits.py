@@ -18,7 +18,7 @@ from synthkd.reports.scope import Scope
 from synthkd.rights.classes import classify
 from synthkd.rights.facts import Attribution
 
-_CREDITED = ("seed", "few_shot", "prompt")
+CREDITED = ("seed", "few_shot", "prompt")
 _PARTS = tuple(Attribution.model_fields)
 _WORD = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
 _SCANCODE = "LicenseRef-scancode-"
@@ -61,7 +61,7 @@ class Credit:
 
 def read_credits(scope: Scope) -> tuple[list[Credit], int]:
     """Return whom samples are owed to, and how many sources of clients are left unsaid."""
-    made_from = [row for row in scope.made_from if row["role"] in _CREDITED]
+    made_from = [row for row in scope.made_from if row["role"] in CREDITED]
     told = [row for row in made_from if not row["client"]]
     withheld = {row["name"] for row in made_from if row["client"]}
     return [_credit(row, scope) for row in told], len(withheld)

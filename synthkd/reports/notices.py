@@ -18,7 +18,13 @@ from typing import Any
 
 from synthkd.errors import ConfigError
 from synthkd.reports.checked import Checked, read_checked
-from synthkd.reports.credits import Credit, find_licenses, read_credits, read_row_credits
+from synthkd.reports.credits import (
+    CREDITED,
+    Credit,
+    find_licenses,
+    read_credits,
+    read_row_credits,
+)
 from synthkd.reports.markdown import render
 from synthkd.reports.owed import Bound, Owed, find_bound
 from synthkd.reports.scope import Scope
@@ -179,12 +185,18 @@ def _spell_notice(scope: Scope, bound: Bound, owed: Sequence[Owed], checked: Che
         ],
     )
     unread = [f"{make_line(shorten(name))}: nobody has read its terms" for name in bound.unread]
-    told += _section("Not known", unread)
+    told += _section("Not known", [*unread, *_find_unlicensed(scope)])
     told += ["", "Sources are credited in ATTRIBUTION.md; texts of licenses are in LICENSES/."]
     if checked is None:
         told.append("No policy has judged these samples, so what of this applies is not known.")
     told.append("These are records, no advice: a person decides.")
     return "\n".join(told) + "\n"
+
+
+def _find_unlicensed(scope: Scope) -> list[str]:
+    rows = [row for row in scope.made_from if row["role"] in CREDITED and not row["client"]]
+    names = dict.fromkeys(row["name"] for row in rows if row["license"] == "NOASSERTION")
+    return [f"{make_line(shorten(name))}: nobody knows under which license it is" for name in names]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

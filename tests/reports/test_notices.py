@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,16 @@ def test_a_notice_tells_which_duties_the_last_check_asks_for(
     assert re.search(r"NAME_PREFIX Llama.*; asked for by the last check", told)
     assert re.search(r"PASS_LICENCE.*; not asked for by it", told)
     assert "No policy" not in told
+
+
+def test_a_source_without_a_license_is_told_as_not_known(
+    building: Building, tmp_path: Path
+) -> None:
+    make(building, replace(OWN, license="NOASSERTION"), MINE, count=1)
+
+    notice(kept(building), tmp_path)
+
+    assert "- own: nobody knows under which license it is" in read(tmp_path, "NOTICE")
 
 
 def test_a_duty_that_two_licenses_ask_for_is_told_of_both() -> None:
