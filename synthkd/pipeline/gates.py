@@ -21,7 +21,7 @@ from synthkd.corpus.store import Corpus
 from synthkd.errors import RightsError
 from synthkd.pipeline.learners import Learner
 from synthkd.pipeline.materials import Material
-from synthkd.pipeline.refusing import refuse, spell_check
+from synthkd.pipeline.refusing import find_vain_waivers, refuse, spell_check
 from synthkd.pipeline.rights import Denied, Rules
 from synthkd.rights.use import Use
 from synthkd.rights.verdicts import Severity
@@ -70,6 +70,8 @@ class Gate:
                 name,
                 {**tell_event(self.name, check), "refused": "yes"},
             )
+        for note in find_vain_waivers(shut.values()):
+            self.say(f"note: {note}")
         told = [refuse(self.name, name, check) for name, check in shut.items()]
         raise RightsError("\n\n".join(told))
 
@@ -128,6 +130,10 @@ def pass_import(gate: Gate, learner: Learner, profiles: Sequence[Profile]) -> No
     if check.verdict == Severity.DENY and not gate.leaves_out:
         gate.refuse({learner.name: check})
     gate.say(f"rights: {learner.name}: {spell_check(check)}")
+    if check.denied:
+        gate.say(
+            "rights: what is denied is taken in; training and exports leave it out, or are refused"
+        )
 
 
 def pass_scoring(gate: Gate, learner: Learner, profiles: Sequence[Profile]) -> None:

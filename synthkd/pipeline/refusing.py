@@ -51,19 +51,24 @@ def spell_age(check: Check, reason: Reason) -> str:
 
 def find_notes(checks: Collection[Check]) -> list[str]:
     """Return which of the terms that were asked are old, and which waivers waive nothing."""
-    if not checks:
-        return []
-    judges = [check.judge for check in checks]
+    days = {check.judge.day for check in checks}
     entries = {
         entry.id: entry
         for check in checks
         for part in find_parts(check)
         for entry in check.judge.find_entries(part) or ()
     }
+    stale = [note for day in days for note in find_stale(entries.values(), day)]
+    return stale + find_vain_waivers(checks)
+
+
+def find_vain_waivers(checks: Collection[Check]) -> list[str]:
+    """Return which waivers waive nothing in any of `checks`, and what stands instead."""
     reasons = {reason for check in checks for reason in check.said}
-    waivers = dict.fromkeys(waiver for judge in judges for waiver in judge.policy.waivers)
-    day = judges[0].day
-    return find_stale(entries.values(), day) + find_idle(waivers, reasons, day)
+    waivers = dict.fromkeys(
+        (waiver, check.judge.day) for check in checks for waiver in check.policy.waivers
+    )
+    return [note for waiver, day in waivers for note in find_idle([waiver], reasons, day)]
 
 
 def find_parts(check: Check) -> set[Contribution]:

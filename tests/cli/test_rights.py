@@ -631,3 +631,34 @@ def test_a_model_that_nobody_read_is_refused_with_how_to_record_its_terms(
     assert said.code == 3
     assert loopback.requests == []
     assert "terms that you have read can be recorded: synthkd terms add" in said.err
+
+
+def test_a_refusal_tells_of_a_waiver_that_does_not_fit(
+    generate: Call, loopback: Loopback, tmp_path: Path
+) -> None:
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text(
+        "- {rule: 'NAME_PREFX:*', by: kim, reason: r, evidence_sha256: '" + "0" * 64
+        + "', expires: 2100-01-01}\n"
+    )  # fmt: skip
+
+    said = generate("--use", f"{USE},name=acme", "--waivers", waivers,
+                    model="meta-llama/Llama-3.1-8B-Instruct")  # fmt: skip
+
+    assert said.code == 3
+    assert loopback.requests == []
+    assert "the waiver of NAME_PREFX:* by kim waives nothing here; what stands:" in said.err
+
+
+def test_an_import_that_takes_in_what_is_denied_says_so(
+    synthkd: Call, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "answers.jsonl").write_text('{"prompt": "say", "completion": "yes"}\n')
+    words = ("import", tmp_path / "answers.jsonl", "--corpus", corpus, "--license", "CC0-1.0",
+             "--model", "acme/secret", "--host", "localhost", "--use", USE)  # fmt: skip
+
+    assert synthkd(*words).code == 3
+    said = synthkd(*words, "--denied", "leave_out")
+
+    assert said.code == 0
+    assert "rights: what is denied is taken in; training and exports leave it out" in said.err
