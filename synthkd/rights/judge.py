@@ -156,7 +156,8 @@ class Judge:
         subject = Subject(part, sent, tier=find_tier(part, entries))
         said = [self._apply_rules(subject)]
         if not is_all:
-            said.append(self._refuse_unread(part, is_known=bool(entries)))
+            is_known = any(isinstance(entry, Weights) for entry in entries)
+            said.append(self._refuse_unread(part, is_known=is_known))
         is_served = is_hosted(entries) or (part.host != "" and not is_local(part.host))
         case = Case(part, self.use, self.policy, families, is_served)
         for entry in (*entries, *self._pass_on(part, entries, said)):

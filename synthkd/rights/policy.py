@@ -42,8 +42,8 @@ Unsure = Literal["review", "deny"]
 class Unknown(BaseModel):
     """What follows where a fact is missing: a person looks at it, or nothing goes.
 
-    `model` is for one of which nobody has read anything, `terms` for one of which some are read:
-    those of its weights, say, but not those of whoever serves it.
+    `model` is for one whose weights nobody has read of, `terms` for one of which that is read,
+    but not what whoever serves it says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
