@@ -65,10 +65,9 @@ def find_notes(checks: Collection[Check]) -> list[str]:
 def find_vain_waivers(checks: Collection[Check]) -> list[str]:
     """Return which waivers waive nothing in any of `checks`, and what stands instead."""
     reasons = {reason for check in checks for reason in check.said}
-    waivers = dict.fromkeys(
-        (waiver, check.judge.day) for check in checks for waiver in check.policy.waivers
-    )
-    return [note for waiver, day in waivers for note in find_idle([waiver], reasons, day)]
+    waivers = dict.fromkeys(waiver for check in checks for waiver in check.policy.waivers)
+    days = {check.judge.day for check in checks}
+    return [note for day in days for note in find_idle(waivers, reasons, day)]
 
 
 def find_parts(check: Check) -> set[Contribution]:

@@ -52,6 +52,7 @@ def compare(pairs: Sequence[tuple[str, str]]) -> dict[int, Overlap]:
 
     Both are as `fold` leaves them.
 
+    >>> from synthkd.rights.folding import fold
     >>> compare([("it rains today", "as it did"),
     ...          (fold("They said: it was the best of times, IT WAS the worst."),
     ...           fold("It was the best of times,\nit was the worst of times"))])
